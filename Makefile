@@ -1,0 +1,70 @@
+# Every everyday task of this workspace; `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+DIST := $(CURDIR)/target/dist
+TOOLS := $(CURDIR)/.tools
+ARCH := $(shell uname -m)
+CARGO_DENY_VERSION := 0.20.2
+
+# Where the shim must not depend on the image's libc: musl, one static file. RUSTFLAGS of the caller
+# would silently replace the linker flags that .cargo/config.toml sets for that target.
+SHIM_TARGET := $(ARCH)-unknown-linux-musl
+SHIM_FALLBACK := $(ARCH)-unknown-linux-gnu
+CARGO_SHIM := env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS $(CARGO)
+
+.PHONY: help build test check demo deps clean daemons shim cargo-deny
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: daemons shim ## Build the finished programs into target/dist
+	@ls -l $(DIST) | awk 'NR > 1 { printf "%10d bytes  target/dist/%s\n", $$5, $$9 }'
+
+test: deps build ## Run every test, the end-to-end ones with the programs of target/dist included
+	MIOSA_BIN_DIR=$(DIST) $(CARGO) test --workspace --locked --no-fail-fast
+
+check: cargo-deny ## Check format, lints, documentation, dependencies and licences
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
+	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources
+
+demo: build ## Show the whole path on this machine: a profile and a secret reach a running agent
+	MIOSA_BIN_DIR=$(DIST) tests/demo.sh
+
+deps: ## Look for the programs that the tests use; as root, install those that are missing
+	@tests/requirements.sh
+
+clean: ## Remove everything that was built
+	$(CARGO) clean
+	rm -rf $(TOOLS)
+
+daemons:
+	$(CARGO) build --release --locked -p miosa-control -p miosad
+	@mkdir -p $(DIST)
+	@install -m 0755 target/release/miosa-control target/release/miosad $(DIST)/
+
+shim:
+	@mkdir -p $(DIST)
+	@if [ -d "$$(rustc --print target-libdir --target $(SHIM_TARGET))" ] \
+	    || rustup target add $(SHIM_TARGET); then \
+	    set -x; \
+	    $(CARGO_SHIM) build --release --locked -p miosa-exec --target $(SHIM_TARGET); \
+	    install -m 0755 target/$(SHIM_TARGET)/release/miosa-exec $(DIST)/; \
+	else \
+	    echo "warning: the target $(SHIM_TARGET) can't be added; miosa-exec is linked statically" \
+	        "with glibc instead, which makes it larger and slower to start" >&2; \
+	    set -x; \
+	    RUSTFLAGS="-C target-feature=+crt-static" \
+	        $(CARGO) build --release --locked -p miosa-exec --target $(SHIM_FALLBACK); \
+	    install -m 0755 target/$(SHIM_FALLBACK)/release/miosa-exec $(DIST)/; \
+	fi
+
+# Whichever cargo-deny is installed does; without one, a known one goes into .tools.
+cargo-deny:
+	@PATH="$(TOOLS)/bin:$$PATH" command -v cargo-deny >/dev/null \
+	    || $(CARGO) install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root $(TOOLS)

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Looks for the programs that the tests and the demo use. Run as root on a system with apt-get, it
+# installs the ones that are missing; otherwise it names them and fails.
+set -euo pipefail
+
+# What must work, and the Debian package that brings it.
+requirements() {
+    cat <<'TABLE'
+curl --version                      | curl
+unshare --version                   | util-linux
+runc --version                      | runc
+bwrap --version                     | bubblewrap
+strace --version                    | strace
+python3 -c 'import venv, ensurepip' | python3-venv
+TABLE
+}
+
+missing() {
+    requirements | while IFS='|' read -r command package; do
+        bash -c "$command" >/dev/null 2>&1 </dev/null || echo "${package// /}"
+    done
+}
+
+main() {
+    local packages
+    packages=$(missing)
+    [ -n "$packages" ] || return 0
+
+    # shellcheck disable=SC2086 # one word a package
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        echo "installing what the tests use: ${packages//$'\n'/ }"
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+        packages=$(missing)
+        [ -n "$packages" ] || return 0
+    fi
+    echo "the tests use programs that are not here; please install: ${packages//$'\n'/ }" >&2
+    return 1
+}
+
+main
