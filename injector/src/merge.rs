@@ -1,0 +1,169 @@
+//! The merge of environment layers. Explaining and merging are one computation: the merged
+//! environment is the last entry of each name's history.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::model::{EnvName, Profile, Resource, ResourceKind, Run, Scope, SecretValue, Target};
+use crate::state::State;
+
+/// The layers, lowest first; the derived order is the merge order. `--env` of `miosa-exec` comes
+/// above `Run`, inside the sandbox, and is never sent here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Layer {
+    /// What the harness's adapter needs; anybody may override it.
+    Catalog,
+    Profile,
+    Tenant(Target),
+    Workspace(Target),
+    Project(Target),
+    Resource,
+    Run,
+    Platform,
+}
+
+/// One layer's word on one name.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) layer: Layer,
+    /// The id of the record it comes from.
+    pub(crate) source: String,
+    pub(crate) value: SecretValue,
+}
+
+/// What took no part, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ignored {
+    pub(crate) name: EnvName,
+    pub(crate) layer: Layer,
+    pub(crate) source: String,
+    pub(crate) why: &'static str,
+}
+
+/// The merged environment with its whole history.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    /// Per name the entries that wanted it, the winner last; never empty.
+    histories: BTreeMap<EnvName, Vec<Entry>>,
+    ignored: Vec<Ignored>,
+}
+
+impl Merged {
+    /// Merges the layers of DESIGN §4, all but the platform's.
+    pub(crate) fn of(
+        state: &State,
+        resource: &Resource,
+        run: Option<&Run>,
+        profile: Option<&Profile>,
+    ) -> Self {
+        let mut merged = Self::default();
+        if let Some(profile) = profile {
+            for (name, value) in &profile.env {
+                merged.add(Layer::Profile, profile.id.as_str(), name, value);
+            }
+        }
+        merged.add_scopes(state, resource, run.is_some());
+        for (name, value) in &resource.env {
+            merged.add(Layer::Resource, resource.id.as_str(), name, value);
+        }
+        if let Some(run) = run {
+            for (name, value) in &run.env {
+                merged.add(Layer::Run, run.id.as_str(), name, value);
+            }
+        }
+        // Stable: two records of one layer and name, which no store holds, stay in order of their ids.
+        merged.histories.values_mut().for_each(|history| history.sort_by_key(|entry| entry.layer));
+        merged
+    }
+
+    fn add_scopes(&mut self, state: &State, resource: &Resource, is_run: bool) {
+        let scopes = [
+            Some(Scope::Tenant),
+            resource.workspace_id.clone().map(Scope::Workspace),
+            resource.project_id.clone().map(Scope::Project),
+        ];
+        for scope in scopes.into_iter().flatten() {
+            for variable in state.variables_at(&resource.tenant_id, scope) {
+                if !reaches(variable.target, resource.kind, is_run) {
+                    continue;
+                }
+                let layer = match variable.scope {
+                    Scope::Tenant => Layer::Tenant(variable.target),
+                    Scope::Workspace(_) => Layer::Workspace(variable.target),
+                    Scope::Project(_) => Layer::Project(variable.target),
+                };
+                if variable.enabled {
+                    self.add(layer, variable.id.as_str(), &variable.name, &variable.value);
+                } else {
+                    self.ignore(layer, variable.id.as_str(), &variable.name, "disabled");
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, layer: Layer, source: &str, name: &EnvName, value: &SecretValue) {
+        if name.is_reserved() {
+            // The APIs refuse these; a foreign publisher may not have.
+            return self.ignore(layer, source, name, "reserved for the platform");
+        }
+        let entry = Entry { layer, source: source.to_owned(), value: value.clone() };
+        self.histories.entry(name.clone()).or_default().push(entry);
+    }
+
+    fn ignore(&mut self, layer: Layer, source: &str, name: &EnvName, why: &'static str) {
+        self.ignored.push(Ignored { name: name.clone(), layer, source: source.to_owned(), why });
+    }
+
+    /// Puts an adapter's variable below everything else.
+    pub(crate) fn offer(&mut self, source: &str, name: EnvName, value: SecretValue) {
+        let entry = Entry { layer: Layer::Catalog, source: source.to_owned(), value };
+        self.histories.entry(name).or_default().insert(0, entry);
+    }
+
+    /// Puts a platform variable above everything else.
+    pub(crate) fn impose(&mut self, source: &str, name: EnvName, value: SecretValue) {
+        let entry = Entry { layer: Layer::Platform, source: source.to_owned(), value };
+        self.histories.entry(name).or_default().push(entry);
+    }
+
+    /// The winner for a name.
+    pub(crate) fn winner(&self, name: &str) -> Option<&Entry> {
+        EnvName::parse(name)
+            .ok()
+            .and_then(|name| self.histories.get(&name))
+            .and_then(|history| history.last())
+    }
+
+    /// Every name with its winner and what that overrode, lowest first.
+    pub(crate) fn histories(&self) -> impl Iterator<Item = (&EnvName, &Entry, &[Entry])> {
+        self.histories.iter().filter_map(|(name, history)| {
+            let (winner, overridden) = history.split_last()?;
+            Some((name, winner, overridden))
+        })
+    }
+
+    /// What took no part.
+    pub(crate) fn ignored(&self) -> &[Ignored] {
+        &self.ignored
+    }
+}
+
+/// A run takes, at each scope, what is for all, for its resource's kind and for agents.
+fn reaches(target: Target, kind: ResourceKind, is_run: bool) -> bool {
+    target == Target::All || target == kind.target() || (is_run && target == Target::Agent)
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Catalog => f.write_str("catalog"),
+            Self::Profile => f.write_str("profile"),
+            Self::Tenant(target) => write!(f, "tenant/{target}"),
+            Self::Workspace(target) => write!(f, "workspace/{target}"),
+            Self::Project(target) => write!(f, "project/{target}"),
+            Self::Resource => f.write_str("resource"),
+            Self::Run => f.write_str("run"),
+            Self::Platform => f.write_str("platform"),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The vocabulary of the system as types: a value that exists has been checked. The rules that
+//! combine these values live elsewhere.
+
+mod command;
+mod id;
+mod kind;
+mod name;
+mod profile;
+mod record;
+mod secret;
+
+pub use command::{CommandSpec, CommandSpecError};
+pub use id::{IdError, ProfileId, ProjectId, ResourceId, RunId, TenantId, VariableId, WorkspaceId};
+pub use kind::{KindError, ResourceKind, Scope, Target};
+pub use name::{EntryError, EnvName, MAX_ENTRY_BYTES, NameError, check_entry};
+pub use profile::{
+    AppliesTo, AppliesToError, Approval, Connector, ConnectorError, Policy, Profile, Runtime, TOOLS,
+};
+pub use record::{Resource, Run, Selection, Variable};
+pub use secret::{EnvMap, SecretValue, ValueError, strict_env};

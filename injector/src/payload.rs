@@ -1,0 +1,395 @@
+//! The payload of an update as bytes: strict to read, canonical to write. It does not know how the
+//! bytes are sealed, signed or ordered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::model::{
+    AppliesTo, CommandSpec, Connector, EnvMap, EnvName, Policy, Profile, ProfileId, ProjectId, Resource,
+    ResourceId, ResourceKind, Run, RunId, Runtime, Scope, SecretValue, Selection, Target, TenantId, Variable,
+    VariableId, WorkspaceId,
+};
+use crate::state::{Records, State, StateError};
+
+/// What an update puts and deletes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Change {
+    /// Records to add or replace.
+    pub put: Records,
+    /// Records to remove.
+    pub delete: Deleted,
+}
+
+/// The ids of records to remove.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deleted {
+    /// Runtime env variables.
+    #[serde(rename = "env")]
+    pub variables: BTreeSet<VariableId>,
+    /// Profiles.
+    pub profiles: BTreeSet<ProfileId>,
+    /// Resources.
+    pub resources: BTreeSet<ResourceId>,
+    /// Runs.
+    pub runs: BTreeSet<RunId>,
+}
+
+/// Why bytes are no payload, or a payload no state.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// Not the JSON of a payload. The source never quotes a value.
+    #[error("the payload is malformed")]
+    Malformed(#[source] Redacted),
+    /// Two records with one id.
+    #[error("the payload holds {kind} {id} twice")]
+    Twice {
+        /// The kind of record.
+        kind: &'static str,
+        /// The repeated id.
+        id: String,
+    },
+    /// A full payload that deletes.
+    #[error("a full payload must not delete anything")]
+    FullDeletes,
+    /// The records make no state.
+    #[error("the payload makes no state")]
+    State(#[from] StateError),
+}
+
+/// Where a payload is malformed: line and column only, because serde's own text may quote a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{category} at line {line} column {column}")]
+pub struct Redacted {
+    category: &'static str,
+    line: usize,
+    column: usize,
+}
+
+impl Change {
+    /// The change that sets a whole state.
+    #[must_use]
+    pub fn full(put: Records) -> Self {
+        Self { put, delete: Deleted::default() }
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// On malformed JSON, unknown or repeated members, ids, names or values out of order, and
+    /// records that stand twice.
+    pub fn decode(bytes: &[u8]) -> Result<Self, PayloadError> {
+        let read: ChangeIn =
+            serde_json::from_slice(bytes).map_err(|error| PayloadError::Malformed(Redacted::from(&error)))?;
+        let variables = read.put.env.into_iter().map(VariableIn::into_record);
+        let put = Records {
+            variables: by_id("variable", variables, |record: &Variable| &record.id)?,
+            profiles: by_id("profile", read.put.profiles, |record: &Profile| &record.id)?,
+            resources: by_id("resource", read.put.resources, |record: &Resource| &record.id)?,
+            runs: by_id("run", read.put.runs, |record: &Run| &record.id)?,
+        };
+        Ok(Self { put, delete: read.delete })
+    }
+
+    /// Writes the payload. Equal changes give equal bytes.
+    #[must_use]
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let change = ChangeOut {
+            put: PutOut {
+                env: self.put.variables.values().map(VariableOut::from).collect(),
+                profiles: self.put.profiles.values().map(ProfileOut::from).collect(),
+                resources: self.put.resources.values().map(ResourceOut::from).collect(),
+                runs: self.put.runs.values().map(RunOut::from).collect(),
+            },
+            delete: &self.delete,
+        };
+        to_bytes(&change)
+    }
+}
+
+impl State {
+    /// The state that a full payload sets.
+    ///
+    /// # Errors
+    /// When the payload deletes, or its records make no state.
+    pub fn from_full(change: Change) -> Result<Self, PayloadError> {
+        if change.delete != Deleted::default() {
+            return Err(PayloadError::FullDeletes);
+        }
+        Ok(Self::new(change.put)?)
+    }
+}
+
+impl From<&serde_json::Error> for Redacted {
+    fn from(error: &serde_json::Error) -> Self {
+        let category = match error.classify() {
+            serde_json::error::Category::Io => "input error",
+            serde_json::error::Category::Syntax => "JSON syntax error",
+            serde_json::error::Category::Data => "unexpected data",
+            serde_json::error::Category::Eof => "unexpected end",
+        };
+        Self { category, line: error.line(), column: error.column() }
+    }
+}
+
+/// Serialises secrets without leaving copies behind: a first pass counts, so that the buffer, which
+/// is wiped on drop, never moves while it is filled.
+pub(crate) fn to_bytes(value: &impl Serialize) -> Zeroizing<Vec<u8>> {
+    let mut size = Counter(0);
+    let counted = serde_json::to_writer(&mut size, value);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(size.0));
+    let written = serde_json::to_writer(&mut *bytes, value);
+    debug_assert!(counted.is_ok() && written.is_ok(), "string keys and no I/O: nothing here can fail");
+    bytes
+}
+
+struct Counter(usize);
+
+impl io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn by_id<I: Ord + Clone + ToString, R>(
+    kind: &'static str,
+    records: impl IntoIterator<Item = R>,
+    id: fn(&R) -> &I,
+) -> Result<BTreeMap<I, R>, PayloadError> {
+    let mut map = BTreeMap::new();
+    for record in records {
+        let id = id(&record).clone();
+        if map.contains_key(&id) {
+            return Err(PayloadError::Twice { kind, id: id.to_string() });
+        }
+        map.insert(id, record);
+    }
+    Ok(map)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeIn {
+    put: PutIn,
+    delete: Deleted,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PutIn {
+    env: Vec<VariableIn>,
+    profiles: Vec<Profile>,
+    resources: Vec<Resource>,
+    runs: Vec<Run>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VariableIn {
+    id: VariableId,
+    tenant_id: TenantId,
+    scope: ScopeWire,
+    target: Target,
+    name: NameIn,
+    value: SecretValue,
+    enabled: bool,
+}
+
+/// `"tenant"`, `{"workspace": id}` or `{"project": id}`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ScopeWire {
+    Tenant,
+    Workspace(WorkspaceId),
+    Project(ProjectId),
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct NameIn(EnvName);
+
+impl TryFrom<String> for NameIn {
+    type Error = crate::model::NameError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        EnvName::parse(&text).map(Self)
+    }
+}
+
+impl VariableIn {
+    fn into_record(self) -> Variable {
+        Variable {
+            id: self.id,
+            tenant_id: self.tenant_id,
+            scope: match self.scope {
+                ScopeWire::Tenant => Scope::Tenant,
+                ScopeWire::Workspace(id) => Scope::Workspace(id),
+                ScopeWire::Project(id) => Scope::Project(id),
+            },
+            target: self.target,
+            name: self.name.0,
+            value: self.value,
+            enabled: self.enabled,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ChangeOut<'a> {
+    put: PutOut<'a>,
+    delete: &'a Deleted,
+}
+
+#[derive(Serialize)]
+struct PutOut<'a> {
+    env: Vec<VariableOut<'a>>,
+    profiles: Vec<ProfileOut<'a>>,
+    resources: Vec<ResourceOut<'a>>,
+    runs: Vec<RunOut<'a>>,
+}
+
+#[derive(Serialize)]
+struct VariableOut<'a> {
+    id: &'a VariableId,
+    tenant_id: &'a TenantId,
+    scope: ScopeWire,
+    target: Target,
+    name: &'a str,
+    value: &'a str,
+    enabled: bool,
+}
+
+impl<'a> From<&'a Variable> for VariableOut<'a> {
+    fn from(record: &'a Variable) -> Self {
+        Self {
+            id: &record.id,
+            tenant_id: &record.tenant_id,
+            scope: match &record.scope {
+                Scope::Tenant => ScopeWire::Tenant,
+                Scope::Workspace(id) => ScopeWire::Workspace(id.clone()),
+                Scope::Project(id) => ScopeWire::Project(id.clone()),
+            },
+            target: record.target,
+            name: record.name.as_str(),
+            value: record.value.expose(),
+            enabled: record.enabled,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ProfileOut<'a> {
+    id: &'a ProfileId,
+    tenant_id: &'a TenantId,
+    workspace_id: &'a Option<WorkspaceId>,
+    project_id: &'a Option<ProjectId>,
+    name: &'a str,
+    runtime: Runtime,
+    applies_to: &'a AppliesTo,
+    tools: &'a Option<Vec<String>>,
+    connectors: &'a [Connector],
+    env: BTreeMap<&'a str, &'a str>,
+    policy: &'a Policy,
+    is_default: bool,
+}
+
+impl<'a> From<&'a Profile> for ProfileOut<'a> {
+    fn from(record: &'a Profile) -> Self {
+        Self {
+            id: &record.id,
+            tenant_id: &record.tenant_id,
+            workspace_id: &record.workspace_id,
+            project_id: &record.project_id,
+            name: &record.name,
+            runtime: record.runtime,
+            applies_to: &record.applies_to,
+            tools: &record.tools,
+            connectors: &record.connectors,
+            env: exposed(&record.env),
+            policy: &record.policy,
+            is_default: record.is_default,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SelectionOut<'a> {
+    skip: bool,
+    profile_id: &'a Option<ProfileId>,
+}
+
+impl<'a> From<&'a Selection> for SelectionOut<'a> {
+    fn from(selection: &'a Selection) -> Self {
+        Self { skip: selection.skip, profile_id: &selection.profile_id }
+    }
+}
+
+#[derive(Serialize)]
+struct ResourceOut<'a> {
+    id: &'a ResourceId,
+    tenant_id: &'a TenantId,
+    workspace_id: &'a Option<WorkspaceId>,
+    project_id: &'a Option<ProjectId>,
+    kind: ResourceKind,
+    env: BTreeMap<&'a str, &'a str>,
+    selection: SelectionOut<'a>,
+}
+
+impl<'a> From<&'a Resource> for ResourceOut<'a> {
+    fn from(record: &'a Resource) -> Self {
+        Self {
+            id: &record.id,
+            tenant_id: &record.tenant_id,
+            workspace_id: &record.workspace_id,
+            project_id: &record.project_id,
+            kind: record.kind,
+            env: exposed(&record.env),
+            selection: (&record.selection).into(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RunOut<'a> {
+    id: &'a RunId,
+    resource_id: &'a ResourceId,
+    env: BTreeMap<&'a str, &'a str>,
+    selection: SelectionOut<'a>,
+    instruction: &'a Option<String>,
+    cwd: &'a Option<String>,
+    command: &'a Option<CommandSpec>,
+    runtime_command: &'a Option<CommandSpec>,
+    model: &'a Option<String>,
+    provider: &'a Option<String>,
+    approval_policy: &'a Option<Value>,
+}
+
+impl<'a> From<&'a Run> for RunOut<'a> {
+    fn from(record: &'a Run) -> Self {
+        Self {
+            id: &record.id,
+            resource_id: &record.resource_id,
+            env: exposed(&record.env),
+            selection: (&record.selection).into(),
+            instruction: &record.instruction,
+            cwd: &record.cwd,
+            command: &record.command,
+            runtime_command: &record.runtime_command,
+            model: &record.model,
+            provider: &record.provider,
+            approval_policy: &record.approval_policy,
+        }
+    }
+}
+
+fn exposed(env: &EnvMap) -> BTreeMap<&str, &str> {
+    env.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()
+}

@@ -1,0 +1,348 @@
+//! Why a resource starts with what it starts with: for each name the winning layer, its record, a
+//! redacted preview, and what it overrode. Values never enter this type.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use super::ErrorDetail;
+use crate::launch::{Command, CommandSource};
+use crate::merge::{Entry, Layer};
+use crate::model::{EnvName, SecretValue};
+use crate::resolve::Resolution;
+
+/// The body of `GET /v1/explain`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The resource.
+    pub resource_id: String,
+    /// Its kind.
+    pub kind: String,
+    /// The run, when one was asked for.
+    pub run_id: Option<String>,
+    /// The version of the snapshot.
+    pub snapshot_version: u64,
+    /// The profile, or why there is none.
+    pub profile: ProfileExplained,
+    /// Every variable, by name.
+    pub variables: Vec<VariableExplained>,
+    /// What took no part.
+    pub ignored: Vec<IgnoredEntry>,
+    /// The working directory; absent when the image's is kept.
+    pub cwd: Option<CwdExplained>,
+    /// The command.
+    pub command: CommandExplained,
+}
+
+/// Which profile applies and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProfileExplained {
+    /// Its id; absent when none applies.
+    pub id: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its harness.
+    pub runtime: Option<String>,
+    /// Why this one, or why none.
+    pub reason: String,
+}
+
+/// One variable: who won and what it overrode.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VariableExplained {
+    /// Its name.
+    pub name: String,
+    /// What may be shown of its value.
+    pub preview: String,
+    /// The winning layer.
+    pub layer: String,
+    /// The record it comes from.
+    pub source_id: String,
+    /// What it overrode, the strongest first.
+    pub overrode: Vec<Overridden>,
+}
+
+/// An entry that lost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Overridden {
+    /// Its layer.
+    pub layer: String,
+    /// Its record.
+    pub source_id: String,
+    /// What may be shown of its value.
+    pub preview: String,
+    /// Why it lost.
+    pub why: String,
+}
+
+/// An entry that took no part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IgnoredEntry {
+    /// The name it would have set.
+    pub name: String,
+    /// Its layer.
+    pub layer: String,
+    /// Its record.
+    pub source_id: String,
+    /// Why it took no part.
+    pub why: String,
+}
+
+/// The working directory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CwdExplained {
+    /// The path, or its preview when it comes from an encrypted variable.
+    pub path: String,
+    /// `run.cwd` or `env`.
+    pub source: String,
+}
+
+/// The command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommandExplained {
+    /// The argument vector; `["***"]` when it comes from an encrypted variable.
+    pub argv: Option<Vec<String>>,
+    /// Who said it.
+    pub source: Option<String>,
+    /// Why there is none.
+    pub error: Option<ErrorDetail>,
+}
+
+impl Resolution {
+    /// Explains the resolution, redacted.
+    #[must_use]
+    pub fn explain(&self, snapshot_version: u64) -> Explanation {
+        let mut variables: Vec<VariableExplained> = self
+            .merged
+            .histories()
+            .map(|(name, winner, overridden)| VariableExplained {
+                name: name.to_string(),
+                preview: preview(winner),
+                layer: winner.layer.to_string(),
+                source_id: winner.source.clone(),
+                overrode: overridden.iter().rev().map(|entry| lost(entry, winner)).collect(),
+            })
+            .collect();
+        variables.push(VariableExplained {
+            name: VERSION_NAME.to_owned(),
+            preview: snapshot_version.to_string(),
+            layer: Layer::Platform.to_string(),
+            source_id: "platform".to_owned(),
+            overrode: Vec::new(),
+        });
+        variables.sort_by(|a, b| a.name.cmp(&b.name));
+        let ignored = self.merged.ignored().iter().map(|entry| IgnoredEntry {
+            name: entry.name.to_string(),
+            layer: entry.layer.to_string(),
+            source_id: entry.source.clone(),
+            why: entry.why.to_owned(),
+        });
+        Explanation {
+            resource_id: self.resource.id.to_string(),
+            kind: self.resource.kind.to_string(),
+            run_id: self.run_id.as_ref().map(ToString::to_string),
+            snapshot_version,
+            profile: self.explain_profile(),
+            variables,
+            ignored: ignored.collect(),
+            cwd: self.explain_cwd(),
+            command: self.explain_command(),
+        }
+    }
+
+    fn explain_profile(&self) -> ProfileExplained {
+        let profile = self.profile.as_ref();
+        ProfileExplained {
+            id: profile.map(|profile| profile.id.to_string()),
+            name: profile.map(|profile| profile.name.clone()),
+            runtime: profile.map(|profile| profile.runtime.to_string()),
+            reason: self.profile_reason.to_owned(),
+        }
+    }
+
+    fn explain_cwd(&self) -> Option<CwdExplained> {
+        let cwd = self.launch.cwd.as_ref()?;
+        let shown = self.says_openly(cwd.source.as_str(), crate::launch::CWD_NAME);
+        let path = if shown { cwd.path.expose().to_owned() } else { cwd.path.preview() };
+        Some(CwdExplained { path, source: cwd.source.as_str().to_owned() })
+    }
+
+    fn explain_command(&self) -> CommandExplained {
+        match &self.launch.command {
+            Ok(Command { argv, source }) => {
+                let shown = *source != CommandSource::Env
+                    || self.says_openly(source.as_str(), crate::launch::COMMAND_NAME);
+                let argv = if shown { argv.clone() } else { vec!["***".to_owned()] };
+                CommandExplained { argv: Some(argv), source: Some(source.as_str().to_owned()), error: None }
+            }
+            Err(error) => {
+                let error = ErrorDetail {
+                    code: error.code.to_owned(),
+                    message: error.message.clone(),
+                    details: None,
+                };
+                CommandExplained { argv: None, source: None, error: Some(error) }
+            }
+        }
+    }
+
+    /// Whether something said by `source` is no secret: profile env is non-secret by definition,
+    /// every other variable is encrypted.
+    fn says_openly(&self, source: &str, name: &str) -> bool {
+        source != "env" || self.merged.winner(name).is_none_or(|entry| entry.layer == Layer::Profile)
+    }
+}
+
+impl Explanation {
+    /// Puts a variable of the shim's own command line on top.
+    pub fn add_command_line(&mut self, name: &EnvName, value: &SecretValue) {
+        let top = |overrode| VariableExplained {
+            name: name.to_string(),
+            preview: value.preview(),
+            layer: COMMAND_LINE.to_owned(),
+            source_id: "-".to_owned(),
+            overrode,
+        };
+        match self.variables.binary_search_by(|variable| variable.name.as_str().cmp(name.as_str())) {
+            Ok(position) => {
+                if let Some(variable) = self.variables.get_mut(position) {
+                    let former = Overridden {
+                        layer: variable.layer.clone(),
+                        source_id: variable.source_id.clone(),
+                        preview: variable.preview.clone(),
+                        why: format!("{COMMAND_LINE} is more specific"),
+                    };
+                    let mut overrode = vec![former];
+                    overrode.append(&mut variable.overrode);
+                    *variable = top(overrode);
+                }
+            }
+            Err(position) => self.variables.insert(position, top(Vec::new())),
+        }
+    }
+
+    /// The explanation as a table for people; ends in a newline.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail; a `?` on it keeps the lines short.
+        let _infallible = self.write_table(&mut out);
+        out
+    }
+
+    fn write_table(&self, out: &mut String) -> std::fmt::Result {
+        write!(out, "{} {}", self.kind, self.resource_id)?;
+        if let Some(run) = &self.run_id {
+            write!(out, ", run {run}")?;
+        }
+        writeln!(out, ", snapshot {}", self.snapshot_version)?;
+        match (&self.profile.id, &self.profile.name, &self.profile.runtime) {
+            (Some(id), Some(name), Some(runtime)) => {
+                writeln!(out, "profile  {name} ({id}, {runtime}): {}", self.profile.reason)?;
+            }
+            _ => writeln!(out, "profile  none: {}", self.profile.reason)?,
+        }
+        match &self.cwd {
+            Some(cwd) => writeln!(out, "cwd      {} (from {})", plain(&cwd.path), cwd.source)?,
+            None => writeln!(out, "cwd      as the image has it")?,
+        }
+        match (&self.command.argv, &self.command.error) {
+            (Some(argv), _) => {
+                let source = self.command.source.as_deref().unwrap_or("?");
+                writeln!(out, "command  {} (from {source})", plain(&quoted(argv)))?;
+            }
+            (None, Some(error)) => {
+                writeln!(out, "command  none: {} ({})", plain(&error.message), error.code)?
+            }
+            (None, None) => writeln!(out, "command  none")?,
+        }
+        writeln!(out)?;
+        self.write_variables(out)?;
+        for entry in &self.ignored {
+            writeln!(out, "ignored  {} from {} {}: {}", entry.name, entry.layer, entry.source_id, entry.why)?;
+        }
+        Ok(())
+    }
+
+    fn write_variables(&self, out: &mut String) -> std::fmt::Result {
+        let rows: Vec<[String; 4]> = self.variables.iter().flat_map(rows_of).collect();
+        let header = ["NAME", "VALUE", "FROM", "RECORD"].map(str::to_owned);
+        let mut widths = [0_usize; 4];
+        for row in std::iter::once(&header).chain(&rows) {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        for row in std::iter::once(&header).chain(&rows) {
+            let mut line = String::new();
+            for (width, cell) in widths.iter().zip(row) {
+                write!(line, "{cell:<width$}  ")?;
+            }
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// A winner's row, and one below it for each entry it overrode.
+fn rows_of(variable: &VariableExplained) -> Vec<[String; 4]> {
+    let winner =
+        [variable.name.clone(), cell(&variable.preview), variable.layer.clone(), variable.source_id.clone()];
+    let lost = variable.overrode.iter().map(|entry| {
+        ["  \u{2514} over".to_owned(), cell(&entry.preview), entry.layer.clone(), entry.source_id.clone()]
+    });
+    std::iter::once(winner).chain(lost).collect()
+}
+
+/// A value cut to a column, with nothing that could move the cursor.
+fn cell(text: &str) -> String {
+    let text = plain(text);
+    if text.chars().count() <= CELL_CHARS {
+        return text;
+    }
+    let head: String = text.chars().take(CELL_CHARS.saturating_sub(1)).collect();
+    format!("{head}\u{2026}")
+}
+
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn quoted(argv: &[String]) -> String {
+    let words = argv.iter().map(String::as_str);
+    shlex::try_join(words).unwrap_or_else(|_nul| argv.join(" "))
+}
+
+fn preview(entry: &Entry) -> String {
+    match entry.layer {
+        // Ids and words of the platform's own, shown so that a person can read them.
+        Layer::Platform => entry.value.expose().to_owned(),
+        Layer::Catalog
+        | Layer::Profile
+        | Layer::Tenant(_)
+        | Layer::Workspace(_)
+        | Layer::Project(_)
+        | Layer::Resource
+        | Layer::Run => entry.value.preview(),
+    }
+}
+
+fn lost(entry: &Entry, winner: &Entry) -> Overridden {
+    let why = if entry.layer == winner.layer {
+        format!("{} comes later in {}", winner.source, winner.layer)
+    } else if winner.layer == Layer::Platform {
+        "the platform sets it".to_owned()
+    } else {
+        format!("{} is more specific", winner.layer)
+    };
+    Overridden {
+        layer: entry.layer.to_string(),
+        source_id: entry.source.clone(),
+        preview: preview(entry),
+        why,
+    }
+}
+
+const COMMAND_LINE: &str = "--env";
+const VERSION_NAME: &str = "MIOSA_SNAPSHOT_VERSION";
+const CELL_CHARS: usize = 40;
