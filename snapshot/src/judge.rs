@@ -1,0 +1,230 @@
+//! The apply rule: what a verified update may do to what a host holds. A pure decision; making it
+//! durable and swapping the state is the daemon's.
+
+use crate::{
+    digest::Digest,
+    open::Verified,
+    statement::{Kind, Statement, Times},
+};
+
+/// What a host holds: the position that the next update must fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The lineage of versions.
+    pub epoch: u64,
+    /// The version of the state.
+    pub version: u64,
+    /// The envelope that made this state: the last accepted one that was full or incremental. It is
+    /// what incremental updates and heartbeats name in `prev`.
+    pub state: Digest,
+    /// The envelope accepted last, of any kind.
+    pub last: Digest,
+    /// The times of that envelope.
+    pub times: Times,
+}
+
+/// The position below which a host never goes again, kept apart from the cache so that a cache put
+/// back to an earlier copy is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Floor {
+    /// The highest (`epoch`, `version`) accepted, compared in this order.
+    pub epoch: u64,
+    /// See `epoch`.
+    pub version: u64,
+    /// The newest `issued_at` accepted, in Unix milliseconds.
+    pub issued_at: u64,
+}
+
+/// What is known of the floor when an update is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FloorCheck {
+    /// None was ever written (first contact), or the cache is being read again from its beginning,
+    /// where [`Held::is_below`] compares the end with the floor.
+    None,
+    /// The floor as read.
+    AtLeast(Floor),
+    /// There was one and it can't be read: only a full update of the last 15 minutes will do.
+    Lost {
+        /// The wall clock now, in Unix milliseconds.
+        now_ms: u64,
+    },
+}
+
+/// What to do with an update that may be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Full: its payload takes the place of the held state, if any.
+    Replace,
+    /// Full, of the version that is held: as `Replace` if its state equals the held one, else
+    /// [`Refusal::Equivocation`]. Only who knows the payload can compare.
+    ReplaceIfStateEqual,
+    /// Incremental: its payload is applied to the held state.
+    Extend,
+    /// Heartbeat: only the times are newer.
+    Refresh,
+    /// The bytes of an envelope already accepted: nothing to do.
+    Unchanged,
+}
+
+/// Why a verified update is not applied. It never disturbs what is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// J2: below the floor.
+    #[error("the update is older than what this host has accepted before")]
+    BelowFloor,
+    /// J3: the floor is lost, and this is not a full update of the last 15 minutes.
+    #[error("the floor of this host is lost and only a recent full update can set another")]
+    FloorLost,
+    /// J4: below the held version.
+    #[error("the update is older than the state that is held")]
+    StaleVersion,
+    /// J5: not on top of exactly the held state, or there is none. A full update is needed.
+    #[error("the update does not apply on top of the state that is held")]
+    WrongBase,
+    /// J6: another update of the version that is held: two states were signed under one version.
+    #[error("the update contradicts the state that is held under the same version")]
+    Equivocation,
+    /// J7: issued before something that was accepted already.
+    #[error("the update was issued before one that this host has accepted")]
+    IssuedBackwards,
+}
+
+/// Judges an update against what is held (`None` before the first) and the floor.
+pub fn judge(update: &Verified, held: Option<&Held>, floor: FloorCheck) -> Result<Verdict, Refusal> {
+    if is_known(update, held) {
+        return Ok(Verdict::Unchanged);
+    }
+    check_floor(update, floor)?;
+    check_lost_floor(update, floor)?;
+    check_not_stale(update, held)?;
+    let verdict = check_base(update, held)?;
+    check_issued(update, held, floor)?;
+    Ok(verdict)
+}
+
+impl Held {
+    /// What is held after `update` was applied to `before`.
+    pub fn after(before: Option<&Self>, update: &Verified) -> Self {
+        let statement = update.statement();
+        let state = match (statement.kind, before) {
+            (Kind::Heartbeat { .. }, Some(before)) => before.state,
+            (Kind::Heartbeat { .. }, None) | (Kind::Full | Kind::Incremental { .. }, _) => update.digest(),
+        };
+        Self {
+            epoch: statement.epoch,
+            version: statement.version,
+            state,
+            last: update.digest(),
+            times: statement.times,
+        }
+    }
+
+    /// Whether this is an earlier position than `floor`: the cache was put back, or lost a part.
+    pub fn is_below(&self, floor: &Floor) -> bool {
+        self.position() < (floor.epoch, floor.version) || self.times.issued_at < floor.issued_at
+    }
+
+    /// The floor that this position sets.
+    pub fn floor(&self) -> Floor {
+        Floor { epoch: self.epoch, version: self.version, issued_at: self.times.issued_at }
+    }
+
+    fn position(&self) -> (u64, u64) {
+        (self.epoch, self.version)
+    }
+}
+
+impl Refusal {
+    /// The stable name of this refusal.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::BelowFloor => "below_floor",
+            Self::StaleVersion => "stale_version",
+            Self::WrongBase => "wrong_base",
+            Self::Equivocation => "equivocation",
+            Self::IssuedBackwards => "issued_backwards",
+            Self::FloorLost => "floor_lost",
+        }
+    }
+
+    /// Whether a full update would help.
+    pub fn needs_full(&self) -> bool {
+        match self {
+            Self::WrongBase | Self::FloorLost => true,
+            Self::BelowFloor | Self::StaleVersion | Self::Equivocation | Self::IssuedBackwards => false,
+        }
+    }
+}
+
+// J1. The very bytes accepted last, or of the held state, are no news.
+fn is_known(update: &Verified, held: Option<&Held>) -> bool {
+    held.is_some_and(|held| update.digest() == held.last || update.digest() == held.state)
+}
+
+// J2. (epoch, version) is not below the floor.
+fn check_floor(update: &Verified, floor: FloorCheck) -> Result<(), Refusal> {
+    match floor {
+        FloorCheck::AtLeast(floor) if position(update) < (floor.epoch, floor.version) => {
+            Err(Refusal::BelowFloor)
+        }
+        FloorCheck::AtLeast(_) | FloorCheck::None | FloorCheck::Lost { .. } => Ok(()),
+    }
+}
+
+// J3. Where the floor is lost, the update is a full one issued within the last 15 minutes.
+fn check_lost_floor(update: &Verified, floor: FloorCheck) -> Result<(), Refusal> {
+    let FloorCheck::Lost { now_ms } = floor else { return Ok(()) };
+    let Statement { kind, times, .. } = update.statement();
+    let is_recent = now_ms.saturating_sub(times.issued_at) <= LOST_FLOOR_MAX_AGE_MS;
+    if *kind != Kind::Full || !is_recent {
+        return Err(Refusal::FloorLost);
+    }
+    Ok(())
+}
+
+// J4. (epoch, version) is not below the held one.
+fn check_not_stale(update: &Verified, held: Option<&Held>) -> Result<(), Refusal> {
+    match held {
+        Some(held) if position(update) < held.position() => Err(Refusal::StaleVersion),
+        Some(_) | None => Ok(()),
+    }
+}
+
+// J5. An incremental update or heartbeat is on top of exactly the held epoch, version and envelope.
+// J6. An incremental update is not of the held version, and neither is a full one with other state.
+//     A heartbeat carries no state, so it contradicts none: at most it is on another base.
+fn check_base(update: &Verified, held: Option<&Held>) -> Result<Verdict, Refusal> {
+    let is_on_held = |from, prev| {
+        held.is_some_and(|held| {
+            (update.statement().epoch, from, prev) == (held.epoch, held.version, held.state)
+        })
+    };
+    let is_held_version = held.is_some_and(|held| position(update) == held.position());
+    match update.statement().kind {
+        Kind::Full if is_held_version => Ok(Verdict::ReplaceIfStateEqual),
+        Kind::Full => Ok(Verdict::Replace),
+        Kind::Incremental { .. } if is_held_version => Err(Refusal::Equivocation),
+        Kind::Incremental { from, prev } if is_on_held(from, prev) => Ok(Verdict::Extend),
+        Kind::Heartbeat { from, prev } if is_on_held(from, prev) => Ok(Verdict::Refresh),
+        Kind::Incremental { .. } | Kind::Heartbeat { .. } => Err(Refusal::WrongBase),
+    }
+}
+
+// J7. It was not issued before anything that was accepted.
+fn check_issued(update: &Verified, held: Option<&Held>, floor: FloorCheck) -> Result<(), Refusal> {
+    let held = held.map_or(0, |held| held.times.issued_at);
+    let floor = match floor {
+        FloorCheck::AtLeast(floor) => floor.issued_at,
+        FloorCheck::None | FloorCheck::Lost { .. } => 0,
+    };
+    if update.statement().times.issued_at < held.max(floor) {
+        return Err(Refusal::IssuedBackwards);
+    }
+    Ok(())
+}
+
+fn position(update: &Verified) -> (u64, u64) {
+    (update.statement().epoch, update.statement().version)
+}
+
+const LOST_FLOOR_MAX_AGE_MS: u64 = 15 * 60 * 1000;
