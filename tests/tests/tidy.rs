@@ -1,0 +1,190 @@
+//! The shape of the workspace, held by a test: which crate may know which, what each may link, what
+//! may not stand in the sources. docs/architecture.md names the rule that each test holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use miosa_tests::world::files_below;
+use serde_json::Value;
+
+#[test]
+fn arrows_between_the_crates_point_one_way() {
+    let allowed = BTreeMap::from([
+        ("miosa-injector", vec![]),
+        ("miosa-snapshot", vec![]),
+        ("miosa-control", vec!["miosa-injector", "miosa-snapshot"]),
+        ("miosad", vec!["miosa-injector", "miosa-snapshot"]),
+        ("miosa-exec", vec!["miosa-injector"]),
+    ]);
+    let packages = packages();
+    for (name, may_know) in allowed {
+        let package = packages.iter().find(|package| package["name"] == name).expect(name);
+        let knows: BTreeSet<&str> = package["dependencies"]
+            .as_array()
+            .expect("dependencies")
+            .iter()
+            .filter(|dependency| dependency["kind"].is_null() && dependency["path"].is_string())
+            .map(|dependency| dependency["name"].as_str().expect("a name"))
+            .collect();
+        assert_eq!(knows, may_know.into_iter().collect(), "{name}");
+    }
+}
+
+#[test]
+fn the_shim_links_no_runtime_no_tls_and_no_crypto() {
+    let allowed = [
+        "bitflags",
+        "cfg-if",
+        "httparse",
+        "itoa",
+        "lexopt",
+        "libc",
+        "memchr",
+        "miosa-exec",
+        "miosa-injector",
+        "nix",
+        "ryu",
+        "serde",
+        "serde_core",
+        "serde_json",
+        "shlex",
+        "thiserror",
+        "zeroize",
+        "zmij",
+    ];
+    let linked = linked_into("miosa-exec");
+    let surplus: Vec<&String> = linked.iter().filter(|name| !allowed.contains(&name.as_str())).collect();
+    assert!(surplus.is_empty(), "the shim links {surplus:?}; a new one is a decision to write down here");
+}
+
+#[test]
+fn the_pure_crates_link_no_runtime() {
+    for package in ["miosa-injector", "miosa-snapshot"] {
+        let linked = linked_into(package);
+        for banned in ["tokio", "hyper", "mio", "notify", "rustls", "sqlx", "tracing"] {
+            assert!(!linked.contains(banned), "{package} links {banned}");
+        }
+    }
+}
+
+#[test]
+fn the_pure_crates_touch_no_clock_no_file_and_no_network() {
+    let banned =
+        ["std::fs", "std::net", "std::env", "SystemTime", "Instant::now", "std::process", "std::thread"];
+    for folder in ["injector/src", "snapshot/src"] {
+        for (path, text) in sources(folder) {
+            for word in banned {
+                assert!(!text.contains(word), "{}: {word}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_stands_in_one_file_of_the_shim_at_most() {
+    for folder in ["injector", "snapshot", "control", "daemon", "shim"] {
+        for (path, text) in sources(&format!("{folder}/src")) {
+            let has = text.lines().any(|line| {
+                let code = line.split("//").next().unwrap_or_default();
+                code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl")
+            });
+            assert!(!has || path.ends_with("shim/src/sys.rs"), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn lints_are_relaxed_on_one_item_with_a_reason_only() {
+    for folder in ["injector/src", "snapshot/src", "control/src", "daemon/src", "shim/src"] {
+        for (path, text) in sources(folder) {
+            assert!(
+                !text.contains("#![allow") && !text.contains("#[allow"),
+                "{}: use #[expect(…, reason)]",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn files_have_names_that_say_what_lives_there() {
+    for folder in ["injector/src", "snapshot/src", "control/src", "daemon/src", "shim/src", "tests/src"] {
+        for (path, text) in sources(folder) {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let vague = ["utils", "util", "helpers", "helper", "common", "misc", "constants", "handy", "mod"];
+            assert!(!vague.contains(&stem), "{}", path.display());
+            assert!(text.starts_with("//! "), "{} does not open by saying what it owns", path.display());
+        }
+    }
+}
+
+/// Where plaintext leaves its type. A new place is a decision to write down here.
+#[test]
+fn secrets_are_exposed_in_known_places_only() {
+    let known = [
+        "injector/src/answer.rs",
+        "injector/src/launch.rs",
+        "injector/src/model/name.rs",
+        "injector/src/model/secret.rs",
+        "injector/src/payload.rs",
+        "injector/src/protocol/explanation.rs",
+        "injector/src/resolve.rs",
+    ];
+    for folder in ["injector/src", "snapshot/src", "daemon/src"] {
+        for (path, text) in sources(folder) {
+            let relative =
+                path.strip_prefix(root()).expect("below the root").to_str().expect("text").to_owned();
+            assert!(!text.contains(".expose()") || known.contains(&relative.as_str()), "{relative}");
+        }
+    }
+}
+
+fn packages() -> Vec<Value> {
+    let output = cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked"]);
+    let metadata: Value = serde_json::from_str(&output).expect("cargo metadata");
+    metadata["packages"].as_array().expect("packages").clone()
+}
+
+/// The packages that end up in a program, procedural macros and build scripts left out.
+fn linked_into(package: &str) -> BTreeSet<String> {
+    let tree = cargo(&[
+        "tree",
+        "--locked",
+        "-p",
+        package,
+        "-e",
+        "normal,no-proc-macro",
+        "--prefix",
+        "none",
+        "-f",
+        "{p}",
+    ]);
+    tree.lines()
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+fn cargo(args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO")).args(args).current_dir(root()).output().expect("run cargo");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).expect("read a source");
+        (path, text)
+    };
+    files_below(&root().join(folder))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(read)
+        .collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a parent").to_owned()
+}
