@@ -1,2 +1,52 @@
-//! placeholder
-fn main() {}
+//! `miosa-control`: the control plane of the MIOSA host runtime. This file lists the phases of the
+//! program; each command's story is in `commands/`.
+
+mod api;
+mod app;
+mod at_rest;
+mod auth;
+mod cli;
+mod clock;
+mod commands;
+mod logging;
+mod ops;
+mod report;
+mod server;
+mod setup;
+mod state_dir;
+mod store;
+mod token;
+mod trust;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.log);
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", report::Chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store = setup::open(&cli.state).await?;
+        match cli.command {
+            Command::Serve(options) => commands::serve::run(store, options).await?,
+            Command::Key(command) => commands::key::run(&store, command).await?,
+            Command::Host(command) => commands::host::run(&store, command).await?,
+            Command::Trust(command) => commands::trust::run(&store, command).await?,
+        }
+        Ok(())
+    })
+}

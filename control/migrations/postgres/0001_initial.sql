@@ -1,0 +1,213 @@
+-- Kept word for word beside migrations/sqlite/0001_initial.sql: BYTEA for BLOB, COLLATE "C" so that
+-- text orders by bytes as it does in SQLite.
+--
+-- Conventions: an absent id is '' and never NULL, so that unique indexes treat two absences as
+-- equal on both databases; booleans are 0/1; times are unix milliseconds; JSON is TEXT.
+
+-- Facts about this database as a whole, such as which master key it was made with.
+CREATE TABLE meta (
+    name       TEXT COLLATE "C" PRIMARY KEY NOT NULL,
+    value      TEXT COLLATE "C" NOT NULL
+);
+
+-- Bearer keys of the tenant and platform APIs. tenant_id is '' for the platform role.
+CREATE TABLE api_keys (
+    id         TEXT COLLATE "C" PRIMARY KEY NOT NULL,
+    hash       BYTEA NOT NULL,
+    role       TEXT COLLATE "C" NOT NULL CHECK (role IN ('write', 'read', 'platform')),
+    tenant_id  TEXT COLLATE "C" NOT NULL CHECK ((role = 'platform') = (tenant_id = '')),
+    created_at BIGINT NOT NULL,
+    revoked_at BIGINT
+);
+CREATE UNIQUE INDEX api_keys_by_hash ON api_keys (hash);
+
+-- A tenant's data keys, wrapped by the master key. The highest generation seals new values.
+CREATE TABLE data_keys (
+    tenant_id  TEXT COLLATE "C" NOT NULL,
+    generation BIGINT NOT NULL,
+    wrapped    BYTEA NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, generation)
+);
+
+-- Runtime env. scope_id is the workspace's or project's id that the scope names, '' for the
+-- tenant scope: with it the identities of the three scopes are one unique index.
+CREATE TABLE variables (
+    id           TEXT COLLATE "C" PRIMARY KEY NOT NULL,
+    tenant_id    TEXT COLLATE "C" NOT NULL,
+    scope        TEXT COLLATE "C" NOT NULL CHECK (scope IN ('tenant', 'workspace', 'project')),
+    scope_id     TEXT COLLATE "C" NOT NULL CHECK ((scope = 'tenant') = (scope_id = '')),
+    workspace_id TEXT COLLATE "C" NOT NULL DEFAULT '',
+    target       TEXT COLLATE "C" NOT NULL CHECK (target IN ('all', 'sandbox', 'computer', 'agent')),
+    name         TEXT COLLATE "C" NOT NULL,
+    generation   BIGINT NOT NULL,
+    sealed       BYTEA NOT NULL,
+    enabled      BIGINT NOT NULL CHECK (enabled IN (0, 1)),
+    metadata     TEXT COLLATE "C" NOT NULL,
+    created_at   BIGINT NOT NULL,
+    updated_at   BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX variables_by_identity ON variables (tenant_id, scope, scope_id, target, name);
+CREATE INDEX variables_in_order ON variables (tenant_id, created_at, id);
+
+CREATE TABLE profiles (
+    id           TEXT COLLATE "C" PRIMARY KEY NOT NULL,
+    tenant_id    TEXT COLLATE "C" NOT NULL,
+    workspace_id TEXT COLLATE "C" NOT NULL DEFAULT '',
+    project_id   TEXT COLLATE "C" NOT NULL DEFAULT '',
+    name         TEXT COLLATE "C" NOT NULL,
+    runtime      TEXT COLLATE "C" NOT NULL,
+    description  TEXT COLLATE "C",
+    applies_to   TEXT COLLATE "C" NOT NULL,
+    tools        TEXT COLLATE "C" NOT NULL,
+    connectors   TEXT COLLATE "C" NOT NULL,
+    env          TEXT COLLATE "C" NOT NULL,
+    policy       TEXT COLLATE "C" NOT NULL,
+    metadata     TEXT COLLATE "C" NOT NULL,
+    is_default   BIGINT NOT NULL CHECK (is_default IN (0, 1)),
+    created_at   BIGINT NOT NULL,
+    updated_at   BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX profiles_by_name ON profiles (tenant_id, workspace_id, project_id, name);
+CREATE UNIQUE INDEX profiles_default ON profiles (tenant_id, workspace_id, project_id) WHERE is_default = 1;
+CREATE INDEX profiles_in_order ON profiles (tenant_id, created_at, id);
+
+-- Hosts. A host without public_key has not enrolled yet. What follows enrolled_at is what the
+-- host last said about itself.
+CREATE TABLE hosts (
+    id               TEXT COLLATE "C" PRIMARY KEY NOT NULL,
+    name             TEXT COLLATE "C" NOT NULL,
+    public_key       BYTEA,
+    token_hash       BYTEA,
+    agent            TEXT COLLATE "C" NOT NULL DEFAULT '',
+    created_at       BIGINT NOT NULL,
+    enrolled_at      BIGINT,
+    revoked_at       BIGINT,
+    last_seen_at     BIGINT,
+    reported_epoch   BIGINT,
+    reported_version BIGINT,
+    reported_digest  BYTEA,
+    error_code       TEXT COLLATE "C",
+    error_message    TEXT COLLATE "C",
+    error_at         BIGINT
+);
+CREATE UNIQUE INDEX hosts_by_name ON hosts (name) WHERE revoked_at IS NULL;
+CREATE UNIQUE INDEX hosts_by_token ON hosts (token_hash);
+
+-- One-time tokens, by hash, that turn a host row into an enrolled host.
+CREATE TABLE join_tokens (
+    hash       BYTEA PRIMARY KEY NOT NULL,
+    host_id    TEXT COLLATE "C" NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    used_at    BIGINT
+);
+
+-- Resources placed on hosts. sealed is the resource's own env under the tenant's data key.
+CREATE TABLE resources (
+    id           TEXT COLLATE "C" PRIMARY KEY NOT NULL,
+    tenant_id    TEXT COLLATE "C" NOT NULL,
+    host_id      TEXT COLLATE "C" NOT NULL REFERENCES hosts (id),
+    kind         TEXT COLLATE "C" NOT NULL CHECK (kind IN ('sandbox', 'computer', 'agent')),
+    workspace_id TEXT COLLATE "C" NOT NULL DEFAULT '',
+    project_id   TEXT COLLATE "C" NOT NULL DEFAULT '',
+    profile_id   TEXT COLLATE "C" NOT NULL DEFAULT '',
+    skip_profile BIGINT NOT NULL CHECK (skip_profile IN (0, 1)),
+    generation   BIGINT NOT NULL,
+    sealed       BYTEA NOT NULL,
+    created_at   BIGINT NOT NULL,
+    updated_at   BIGINT NOT NULL
+);
+CREATE INDEX resources_by_host ON resources (host_id, id);
+CREATE INDEX resources_by_tenant ON resources (tenant_id, id);
+CREATE INDEX resources_in_order ON resources (created_at, id);
+
+-- Runs. sealed is everything of a run that may carry a secret: env, instruction, commands.
+CREATE TABLE runs (
+    id           TEXT COLLATE "C" PRIMARY KEY NOT NULL,
+    resource_id  TEXT COLLATE "C" NOT NULL REFERENCES resources (id) ON DELETE CASCADE,
+    tenant_id    TEXT COLLATE "C" NOT NULL,
+    profile_id   TEXT COLLATE "C" NOT NULL DEFAULT '',
+    skip_profile BIGINT NOT NULL CHECK (skip_profile IN (0, 1)),
+    generation   BIGINT NOT NULL,
+    sealed       BYTEA NOT NULL,
+    created_at   BIGINT NOT NULL,
+    expires_at   BIGINT NOT NULL
+);
+CREATE INDEX runs_by_resource ON runs (resource_id, created_at, id);
+CREATE INDEX runs_by_expiry ON runs (expires_at);
+
+-- Updates issued to hosts. content is a hash of the state inside, by which the publisher sees
+-- that nothing changed; positions is JSON, tenant → the change number that the state includes.
+CREATE TABLE host_updates (
+    host_id    TEXT COLLATE "C" NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+    epoch      BIGINT NOT NULL,
+    version    BIGINT NOT NULL,
+    kind       TEXT COLLATE "C" NOT NULL CHECK (kind IN ('full', 'incremental')),
+    digest     BYTEA NOT NULL,
+    content    BYTEA NOT NULL,
+    positions  TEXT COLLATE "C" NOT NULL,
+    envelope   BYTEA NOT NULL,
+    issued_at  BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (host_id, epoch, version)
+);
+
+-- Trust documents as signed, and the private keys that are online, sealed by the master key.
+CREATE TABLE trust_documents (
+    version    BIGINT PRIMARY KEY NOT NULL,
+    digest     BYTEA NOT NULL,
+    envelope   BYTEA NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE TABLE signing_keys (
+    id         TEXT COLLATE "C" PRIMARY KEY NOT NULL,
+    role       TEXT COLLATE "C" NOT NULL CHECK (role IN ('root', 'signer')),
+    sealed     BYTEA NOT NULL,
+    created_at BIGINT NOT NULL,
+    retired_at BIGINT
+);
+
+-- Change numbers: one counter for each tenant, and '' for what belongs to none. The counter is
+-- updated last in its transaction, so that numbers become visible in order.
+CREATE TABLE change_counters (
+    tenant_id TEXT COLLATE "C" PRIMARY KEY NOT NULL,
+    number    BIGINT NOT NULL
+);
+
+-- What each change number touched. host_id is '' when the change is not about one host.
+CREATE TABLE changes (
+    tenant_id   TEXT COLLATE "C" NOT NULL,
+    number      BIGINT NOT NULL,
+    record_kind TEXT COLLATE "C" NOT NULL,
+    record_id   TEXT COLLATE "C" NOT NULL,
+    host_id     TEXT COLLATE "C" NOT NULL DEFAULT '',
+    PRIMARY KEY (tenant_id, number, record_kind, record_id)
+);
+
+-- Who did what. Never a value: detail holds names of fields only.
+CREATE TABLE audit (
+    tenant_id   TEXT COLLATE "C" NOT NULL,
+    number      BIGINT NOT NULL,
+    at          BIGINT NOT NULL,
+    actor       TEXT COLLATE "C" NOT NULL,
+    action      TEXT COLLATE "C" NOT NULL,
+    record_id   TEXT COLLATE "C" NOT NULL,
+    request_id  TEXT COLLATE "C" NOT NULL,
+    detail      TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant_id, number)
+);
+
+-- Answers to POSTs that carried an Idempotency-Key: a keyed hash of the request, and the answer
+-- sealed by the caller's data key, since it may hold previews.
+CREATE TABLE idempotency (
+    tenant_id  TEXT COLLATE "C" NOT NULL,
+    idem_key   TEXT COLLATE "C" NOT NULL,
+    request    BYTEA NOT NULL,
+    status     BIGINT NOT NULL,
+    generation BIGINT NOT NULL,
+    sealed     BYTEA NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, idem_key)
+);
+CREATE INDEX idempotency_by_age ON idempotency (created_at);

@@ -1,0 +1,23 @@
+//! The HTTP APIs: `/api/v1` for tenants. One file per resource, each with its routes, beside what
+//! they share: who calls, what a body may hold, how errors look.
+
+pub(crate) mod body;
+pub(crate) mod caller;
+pub(crate) mod error;
+pub(crate) mod fields;
+pub(crate) mod query;
+pub(crate) mod request;
+
+use axum::{Router, middleware};
+
+use crate::app::App;
+use error::ApiError;
+
+/// All routes of `--listen`.
+pub(crate) fn router(app: App) -> Router {
+    Router::new()
+        .fallback(async || ApiError::not_found("route"))
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(middleware::from_fn(request::envelope))
+        .with_state(app)
+}

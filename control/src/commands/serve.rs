@@ -1,0 +1,68 @@
+//! `miosa-control serve`: bind, serve, and end in order on SIGTERM or SIGINT.
+
+use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::cli::ServeOptions;
+use crate::server::{Server, ServerError, load_tls};
+use crate::store::Store;
+use crate::{api, ops};
+
+/// Why serving failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// Listening.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// Signals.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+}
+
+/// Runs the command until a signal ends it.
+pub(crate) async fn run(store: Store, options: ServeOptions) -> Result<(), ServeError> {
+    // Handlers first: a signal that comes during the start must end it, not kill it.
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+
+    let tls = match (&options.tls_cert, &options.tls_key) {
+        (Some(cert), Some(key)) => Some(load_tls(cert, key).map_err(ServerError::from)?),
+        _ => None,
+    };
+    let server = Server::bind(&options.listen, tls.clone()).await?;
+    let ops_server = match &options.ops_listen {
+        Some(address) => Some(Server::bind(address, tls).await?),
+        None => None,
+    };
+
+    let (end, ending) = watch::channel(false);
+    let app = App {
+        store: store.clone(),
+        fresh_for: options.fresh_for,
+        serve_for: options.serve_for,
+        ending: ending.clone(),
+    };
+    tracing::info!(address = %server.address(), "listening");
+    let serving = tokio::spawn(server.run(api::router(app.clone()), ending.clone()));
+    let ops_serving = ops_server.map(|server| {
+        tracing::info!(address = %server.address(), "listening for operations");
+        tokio::spawn(server.run(ops::router(app), ending))
+    });
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("ending");
+    end.send_replace(true);
+    for task in std::iter::once(serving).chain(ops_serving) {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a server did not end in order");
+        }
+    }
+    store.close().await;
+    Ok(())
+}

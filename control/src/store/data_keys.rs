@@ -1,0 +1,102 @@
+//! Data keys: one per tenant and generation, wrapped in the database, unwrapped in memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Doing as _, Store, StoreError};
+use crate::at_rest::DataKey;
+use crate::clock::Millis;
+
+/// Unwrapped keys by tenant and generation.
+#[derive(Debug, Default)]
+pub(super) struct KeyRing(Mutex<BTreeMap<(String, i64), Arc<DataKey>>>);
+
+impl Store {
+    /// The key that seals a tenant's new values, made if the tenant has none.
+    ///
+    /// To be called before the write begins: the key commits by itself, so that no rolled-back
+    /// write can leave behind, in memory, a key that is in no database.
+    pub(crate) async fn data_key(&self, tenant: &str) -> Result<Arc<DataKey>, StoreError> {
+        if let Some(key) = self.0.keys.latest(tenant) {
+            return Ok(key);
+        }
+        let generation = match self.newest_generation(tenant).await? {
+            Some(generation) => generation,
+            None => self.make_data_key(tenant).await?,
+        };
+        self.data_key_of(tenant, generation).await
+    }
+
+    async fn newest_generation(&self, tenant: &str) -> Result<Option<i64>, StoreError> {
+        sqlx::query_scalar("SELECT MAX(generation) FROM data_keys WHERE tenant_id = $1")
+            .bind(tenant)
+            .fetch_one(self.reader())
+            .await
+            .doing("find a tenant's newest data key")
+    }
+
+    async fn make_data_key(&self, tenant: &str) -> Result<i64, StoreError> {
+        let (_, wrapped) = self
+            .master_key()
+            .new_data_key(tenant, FIRST_GENERATION)
+            .map_err(|source| StoreError::Sealed { what: WHAT, source })?;
+        // Two replicas may meet here; the first one's key stays, and is read back by both.
+        sqlx::query(
+            "INSERT INTO data_keys (tenant_id, generation, wrapped, created_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (tenant_id, generation) DO NOTHING",
+        )
+        .bind(tenant)
+        .bind(FIRST_GENERATION)
+        .bind(wrapped)
+        .bind(Millis::now().0)
+        .execute(&self.0.writer)
+        .await
+        .doing("store a data key")?;
+        Ok(FIRST_GENERATION)
+    }
+
+    /// The key of a generation, to open what it sealed.
+    pub(crate) async fn data_key_of(
+        &self,
+        tenant: &str,
+        generation: i64,
+    ) -> Result<Arc<DataKey>, StoreError> {
+        if let Some(key) = self.0.keys.get(tenant, generation) {
+            return Ok(key);
+        }
+        let wrapped: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT wrapped FROM data_keys WHERE tenant_id = $1 AND generation = $2")
+                .bind(tenant)
+                .bind(generation)
+                .fetch_optional(self.reader())
+                .await
+                .doing("read a data key")?;
+        let wrapped = wrapped.ok_or(StoreError::Corrupt { what: WHAT })?;
+        let key = self
+            .master_key()
+            .unwrap_data_key(tenant, generation, &wrapped)
+            .map_err(|source| StoreError::Sealed { what: WHAT, source })?;
+        Ok(self.0.keys.keep(tenant, generation, key))
+    }
+}
+
+impl KeyRing {
+    fn latest(&self, tenant: &str) -> Option<Arc<DataKey>> {
+        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let range = (tenant.to_owned(), i64::MIN)..=(tenant.to_owned(), i64::MAX);
+        keys.range(range).next_back().map(|(_, key)| Arc::clone(key))
+    }
+
+    fn get(&self, tenant: &str, generation: i64) -> Option<Arc<DataKey>> {
+        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.get(&(tenant.to_owned(), generation)).map(Arc::clone)
+    }
+
+    fn keep(&self, tenant: &str, generation: i64, key: DataKey) -> Arc<DataKey> {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(keys.entry((tenant.to_owned(), generation)).or_insert_with(|| Arc::new(key)))
+    }
+}
+
+const FIRST_GENERATION: i64 = 1;
+const WHAT: &str = "data key";

@@ -1,0 +1,206 @@
+//! The one way to change the database.
+//!
+//! ```text
+//! let mut write = store.begin(&origin).await?;     // SQLite: BEGIN IMMEDIATE on the one writer
+//! …statements on write.connection()…
+//! let number = write.commit(entry).await?;         // audit row, change rows, change number, COMMIT
+//! ```
+//! Dropping a [`Write`], or [`Write::rollback`] (which `dry_run` uses), changes nothing. The change
+//! counter is updated last, because it is what concurrent writers of one tenant wait for.
+
+use std::sync::Arc;
+
+use sqlx::{Any, AnyConnection, Transaction};
+
+use super::feed::{Committed, Feed};
+use super::{Database, Doing as _, Store, StoreError};
+use crate::clock::Millis;
+
+/// Who writes, and in which request: the who of the audit row.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    /// A key's id, a host's id, or `cli`.
+    pub(crate) actor: String,
+    /// The request's id; empty outside requests.
+    pub(crate) request_id: String,
+}
+
+/// What a write did: the rest of its audit row, and its change rows.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    /// The tenant whose change it is, or `""`.
+    pub(crate) tenant: &'a str,
+    /// A verb on a record, such as `variable.create`.
+    pub(crate) action: &'static str,
+    /// The record written.
+    pub(crate) record: Record<'a>,
+    /// Other records that changed along with it.
+    pub(crate) also: &'a [Record<'a>],
+    /// The host it is about, where it is about one.
+    pub(crate) host: Option<&'a str>,
+    /// Names of the fields that were given. Never values.
+    pub(crate) fields: &'a [&'a str],
+}
+
+/// A record by kind and id.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'a> {
+    /// `variable`, `profile`, `resource`, `run`, `host`, `api_key`, …
+    pub(crate) kind: &'static str,
+    /// Its id.
+    pub(crate) id: &'a str,
+}
+
+/// A transaction that can only be committed together with its audit row and change number.
+#[derive(Debug)]
+pub(crate) struct Write {
+    transaction: Transaction<'static, Any>,
+    store: Store,
+    origin: Origin,
+    at: Millis,
+}
+
+impl Store {
+    /// Begins a write.
+    pub(crate) async fn begin(&self, origin: &Origin) -> Result<Write, StoreError> {
+        // A transaction that reads first and then writes would fail as busy on SQLite.
+        let statement = match self.0.database {
+            Database::Sqlite(_) => "BEGIN IMMEDIATE",
+            Database::Postgres(_) => "BEGIN",
+        };
+        let transaction = self.0.writer.begin_with(statement).await.doing("begin a write")?;
+        Ok(Write { transaction, store: self.clone(), origin: origin.clone(), at: Millis::now() })
+    }
+}
+
+impl Write {
+    /// The connection that the write's statements run on.
+    pub(crate) fn connection(&mut self) -> &mut AnyConnection {
+        &mut self.transaction
+    }
+
+    /// The store written to.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The time of this write, for its rows.
+    pub(crate) fn at(&self) -> Millis {
+        self.at
+    }
+
+    /// Lets one write of a kind at a time through for a tenant, until it ends. `SQLite` does so for
+    /// all writes anyway.
+    pub(crate) async fn alone(&mut self, kind: &'static str, tenant: &str) -> Result<(), StoreError> {
+        if matches!(self.store.0.database, Database::Sqlite(_)) {
+            return Ok(());
+        }
+        sqlx::query("SELECT COUNT(*) FROM (SELECT pg_advisory_xact_lock(hashtextextended($1, 0))) AS locked")
+            .bind(format!("{kind}/{tenant}"))
+            .fetch_one(self.connection())
+            .await
+            .map(drop)
+            .doing("wait for other writes")
+    }
+
+    /// Commits, and tells listeners. The change number is counted per tenant.
+    pub(crate) async fn commit(mut self, entry: Entry<'_>) -> Result<i64, StoreError> {
+        let number = self.number(&entry).await.doing("take a change number")?;
+        self.record(&entry, number).await.doing("record a change")?;
+        let told = Told::prepare(&self.store.0.feed, &entry);
+        if matches!(self.store.0.database, Database::Postgres(_)) {
+            notify(&mut self.transaction, &entry, number).await.doing("announce a change")?;
+        }
+        self.transaction.commit().await.doing("commit a write")?;
+        told.with(number);
+        Ok(number)
+    }
+
+    /// Gives up what was written.
+    pub(crate) async fn rollback(self) -> Result<(), StoreError> {
+        self.transaction.rollback().await.doing("roll back a write")
+    }
+
+    async fn number(&mut self, entry: &Entry<'_>) -> Result<i64, sqlx::Error> {
+        sqlx::query_scalar(
+            "INSERT INTO change_counters (tenant_id, number) VALUES ($1, 1)
+             ON CONFLICT (tenant_id) DO UPDATE SET number = change_counters.number + 1
+             RETURNING number",
+        )
+        .bind(entry.tenant)
+        .fetch_one(&mut *self.transaction)
+        .await
+    }
+
+    async fn record(&mut self, entry: &Entry<'_>, number: i64) -> Result<(), sqlx::Error> {
+        for record in std::iter::once(&entry.record).chain(entry.also) {
+            sqlx::query(
+                "INSERT INTO changes (tenant_id, number, record_kind, record_id, host_id)
+                 VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(entry.tenant)
+            .bind(number)
+            .bind(record.kind)
+            .bind(record.id)
+            .bind(entry.host.unwrap_or_default())
+            .execute(&mut *self.transaction)
+            .await?;
+        }
+        sqlx::query(
+            "INSERT INTO audit (tenant_id, number, at, actor, action, record_id, request_id, detail)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(entry.tenant)
+        .bind(number)
+        .bind(self.at.0)
+        .bind(self.origin.actor.as_str())
+        .bind(entry.action)
+        .bind(entry.record.id)
+        .bind(self.origin.request_id.as_str())
+        .bind(serde_json::json!({ "fields": entry.fields }).to_string())
+        .execute(&mut *self.transaction)
+        .await
+        .map(drop)
+    }
+}
+
+async fn notify(
+    transaction: &mut Transaction<'static, Any>,
+    entry: &Entry<'_>,
+    number: i64,
+) -> Result<(), sqlx::Error> {
+    let payload = format!("{number} {} {}", entry.tenant, entry.host.unwrap_or_default());
+    sqlx::query("SELECT COUNT(*) FROM (SELECT pg_notify('miosa_changes', $1)) AS told")
+        .bind(payload)
+        .fetch_one(&mut **transaction)
+        .await
+        .map(drop)
+}
+
+/// Tells of a change also when the request is given up while its commit is under way: then nobody
+/// knows whether it happened, and listeners must look.
+struct Told<'a> {
+    feed: &'a Feed,
+    change: Option<Committed>,
+}
+
+impl<'a> Told<'a> {
+    fn prepare(feed: &'a Feed, entry: &Entry<'_>) -> Self {
+        let change = Committed { tenant: entry.tenant.into(), host: entry.host.map(Arc::from), number: 0 };
+        Self { feed, change: Some(change) }
+    }
+
+    fn with(mut self, number: i64) {
+        if let Some(change) = &mut self.change {
+            change.number = number;
+        }
+    }
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if let Some(change) = self.change.take() {
+            self.feed.tell(change);
+        }
+    }
+}
