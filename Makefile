@@ -53,15 +53,15 @@ shim:
 	@if [ -d "$$(rustc --print target-libdir --target $(SHIM_TARGET))" ] \
 	    || rustup target add $(SHIM_TARGET); then \
 	    set -x; \
-	    $(CARGO_SHIM) build --release --locked -p miosa-exec --target $(SHIM_TARGET); \
-	    install -m 0755 target/$(SHIM_TARGET)/release/miosa-exec $(DIST)/; \
+	    $(CARGO_SHIM) build --profile shim --locked -p miosa-exec --target $(SHIM_TARGET); \
+	    install -m 0755 target/$(SHIM_TARGET)/shim/miosa-exec $(DIST)/; \
 	else \
 	    echo "warning: the target $(SHIM_TARGET) can't be added; miosa-exec is linked statically" \
 	        "with glibc instead, which makes it larger and slower to start" >&2; \
 	    set -x; \
 	    RUSTFLAGS="-C target-feature=+crt-static" \
-	        $(CARGO) build --release --locked -p miosa-exec --target $(SHIM_FALLBACK); \
-	    install -m 0755 target/$(SHIM_FALLBACK)/release/miosa-exec $(DIST)/; \
+	        $(CARGO) build --profile shim --locked -p miosa-exec --target $(SHIM_FALLBACK); \
+	    install -m 0755 target/$(SHIM_FALLBACK)/shim/miosa-exec $(DIST)/; \
 	fi
 
 # Whichever cargo-deny is installed does; without one, a known one goes into .tools.

@@ -1,2 +1,36 @@
-//! placeholder
-fn main() {}
+//! `miosa-exec`, the one file that people put into an image: it asks the daemon on the host what the
+//! agent starts with, and becomes the agent.
+//!
+//! [`run::run`] tells the whole story. Everything below is one step of it:
+//!
+//! | step | module |
+//! |---|---|
+//! | the kernel starts us | [`sys`] |
+//! | what is asked for | [`options`], [`help`] |
+//! | asking the daemon, and waiting for it | [`daemon`], over [`http`] |
+//! | the environment, the directory, the command | [`environment`], [`launch`] |
+//! | showing them instead | [`print`] |
+//! | becoming the command | [`exec`] |
+//! | one line when something is wrong | [`failure`] |
+//!
+//! No async runtime, no TLS, no cryptography, no threads: nothing that is not needed to read one
+//! answer and call `execve`.
+#![cfg_attr(not(test), no_main)]
+
+mod daemon;
+mod environment;
+mod exec;
+mod failure;
+mod help;
+mod http;
+mod launch;
+mod options;
+mod print;
+mod run;
+mod sys;
+
+/// Under test the test runner is started, and Rust's own start-up does no harm.
+#[cfg(test)]
+fn main() {
+    run::main(std::env::args_os().collect(), std::env::vars_os().collect());
+}

@@ -1,0 +1,92 @@
+//! The environment of the command: the layers that are merged here, on top of what the daemon merged.
+
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+
+use miosa_injector::model::{EnvMap, EnvName};
+
+use crate::failure::Failure;
+use crate::options::{self, ImageEnv, Inherited, Options};
+
+/// `NAME=value` entries as `execve` takes them, each name once unless it was given twice to us.
+pub(crate) struct Environment(Vec<CString>);
+
+impl Environment {
+    /// The image's own environment, then what the daemon answered, then `--env`, then the socket.
+    pub(crate) fn layered(
+        inherited: &Inherited,
+        resolved: &EnvMap,
+        options: &Options,
+    ) -> Result<Self, Failure> {
+        let mut entries = Vec::with_capacity(
+            inherited
+                .len()
+                .saturating_add(resolved.len())
+                .saturating_add(options.env.len())
+                .saturating_add(1),
+        );
+        if options.image_env == ImageEnv::Keep {
+            let kept = inherited.iter().filter(|(name, _)| !is_replaced(name, resolved, &options.env));
+            for (name, value) in kept {
+                entries.push(entry(name.as_bytes(), value.as_bytes())?);
+            }
+        }
+        let resolved = resolved.iter().filter(|(name, _)| !options.env.contains_key(name));
+        for (name, value) in resolved.chain(&options.env) {
+            if !is_socket(name) {
+                entries.push(entry(name.as_str().as_bytes(), value.expose().as_bytes())?);
+            }
+        }
+        entries.push(entry(SOCKET.as_bytes(), options.socket.as_os_str().as_bytes())?);
+        Ok(Self(entries))
+    }
+
+    /// What `execve` takes.
+    pub(crate) fn entries(&self) -> &[CString] {
+        &self.0
+    }
+
+    /// Names and values.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|entry| {
+            let entry = entry.to_bytes();
+            let equals = entry.iter().position(|byte| *byte == b'=').unwrap_or(entry.len());
+            let (name, value) = entry.split_at_checked(equals).unwrap_or_default();
+            (name, value.get(1..).unwrap_or_default())
+        })
+    }
+
+    /// The value of a variable; of one that was given twice to us, the first, as getenv(3).
+    pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
+        self.variables().find(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value)
+    }
+}
+
+/// Whether a variable of the image gives way. The platform's names say what the platform said, or
+/// nothing: an image must not be able to claim a workspace.
+fn is_replaced(name: &OsStr, resolved: &EnvMap, above: &EnvMap) -> bool {
+    if options::is_ours(name) {
+        return true;
+    }
+    let Some(name) = name.to_str().and_then(|text| EnvName::parse(text).ok()) else {
+        return false;
+    };
+    name.is_reserved() || resolved.contains_key(&name) || above.contains_key(&name)
+}
+
+fn is_socket(name: &EnvName) -> bool {
+    name.as_str() == SOCKET
+}
+
+fn entry(name: &[u8], value: &[u8]) -> Result<CString, Failure> {
+    let mut entry = Vec::with_capacity(name.len().saturating_add(value.len()).saturating_add(2));
+    entry.extend_from_slice(name);
+    entry.push(b'=');
+    entry.extend_from_slice(value);
+    CString::new(entry).map_err(|_nul| {
+        let name = OsStr::from_bytes(name).display();
+        Failure::own(format_args!("the variable {name} holds a NUL character"))
+    })
+}
+
+const SOCKET: &str = "MIOSA_SOCKET";

@@ -1,0 +1,113 @@
+//! Becomes the command: looks it up as a shell would, and calls `execve`.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use miosa_injector::model::MAX_ENTRY_BYTES;
+use nix::errno::Errno;
+use nix::unistd::execve;
+
+use crate::environment::Environment;
+use crate::failure::Failure;
+
+/// Replaces this program; comes back only with the reason why it could not.
+pub(crate) fn become_command(command: &[CString], environment: &Environment) -> Result<Infallible, Failure> {
+    let Some(program) = command.first() else {
+        return Err(Failure::own("no command to start"));
+    };
+    let mut refused = None;
+    for path in candidates(program, environment) {
+        // The point of no return: where this succeeds, nothing of us is left.
+        let Err(error) = execve(&path, command, environment.entries());
+        let missing = error == Errno::ENOENT || error == Errno::ENOTDIR;
+        if missing && !exists(&path) {
+            continue;
+        }
+        // As execvp(3): one that we may not run does not hide one further on that we may.
+        if !missing && error != Errno::EACCES {
+            refused = Some((path, error));
+            break;
+        }
+        refused.get_or_insert((path, error));
+    }
+    Err(match refused {
+        Some((path, error)) => explain(&path, error, command, environment),
+        None => not_found(program, environment),
+    })
+}
+
+/// Where a program may be: a path is taken as it is, a bare name is looked for in the directories of
+/// the command's own `PATH`, where an empty one means the current directory.
+fn candidates(program: &CStr, environment: &Environment) -> Vec<CString> {
+    let name = program.to_bytes();
+    if name.contains(&b'/') {
+        return vec![program.to_owned()];
+    }
+    let directories = environment.get("PATH").unwrap_or(DEFAULT_PATH);
+    directories
+        .split(|byte| *byte == b':')
+        .filter_map(|directory| {
+            let directory = if directory.is_empty() { b".".as_slice() } else { directory };
+            CString::new([directory, b"/", name].concat()).ok()
+        })
+        .collect()
+}
+
+fn explain(path: &CStr, error: Errno, command: &[CString], environment: &Environment) -> Failure {
+    let path = display(path);
+    if error == Errno::ENOENT || error == Errno::ENOTDIR {
+        Failure::not_found(format_args!("{path} is there, but the interpreter or loader it needs is not"))
+    } else if error == Errno::ENOEXEC {
+        let text = "neither a program for this machine nor a script that begins with #!";
+        Failure::cannot_run(format_args!("cannot run {path}: {text}"))
+    } else if error == Errno::E2BIG {
+        let text = what_is_too_large(command, environment);
+        Failure::cannot_run(format_args!("cannot run {path}: {text}"))
+    } else {
+        Failure::cannot_run(format_args!("cannot run {path}: {}", error.desc()))
+    }
+}
+
+fn not_found(program: &CStr, environment: &Environment) -> Failure {
+    let name = display(program);
+    if program.to_bytes().contains(&b'/') {
+        return Failure::not_found(format_args!("{name} does not exist"));
+    }
+    let path = OsStr::from_bytes(environment.get("PATH").unwrap_or(DEFAULT_PATH)).display();
+    Failure::not_found(format_args!("{name} is in no directory of PATH ({path})"))
+}
+
+/// Linux says only "too long". The values stay unsaid here too.
+fn what_is_too_large(command: &[CString], environment: &Environment) -> String {
+    let variable = environment
+        .variables()
+        .map(|(name, value)| (name.len().saturating_add(value.len()).saturating_add(1), name))
+        .max()
+        .map(|(size, name)| (size, format!("the variable {}", OsStr::from_bytes(name).display())));
+    let argument = command
+        .iter()
+        .enumerate()
+        .map(|(position, word)| (word.as_bytes().len(), position))
+        .max()
+        .map(|(size, position)| (size, format!("argument {position} of the command")));
+    let (size, what) = variable.max(argument).unwrap_or_default();
+    if size > MAX_ENTRY_BYTES {
+        return format!("{what} has {size} bytes, and Linux takes at most {MAX_ENTRY_BYTES}");
+    }
+    format!(
+        "environment and arguments together are more than Linux takes (a quarter of the stack limit, ulimit -s); the largest is {what} with {size} bytes"
+    )
+}
+
+fn exists(path: &CStr) -> bool {
+    Path::new(OsStr::from_bytes(path.to_bytes())).exists()
+}
+
+fn display(path: &CStr) -> impl std::fmt::Display {
+    OsStr::from_bytes(path.to_bytes()).display()
+}
+
+/// Where to look when nothing says where.
+const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";

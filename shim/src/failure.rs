@@ -1,0 +1,70 @@
+//! How the program fails: an exit status that scripts can rely on, and one line for people.
+
+use std::fmt::Display;
+use std::io::Write;
+
+/// Why the command was not started. The text holds names and numbers, never the value of a variable.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: u8,
+    text: String,
+}
+
+impl Failure {
+    /// `miosa-exec` itself could not do its part: bad usage, no answer, no command, no directory.
+    pub(crate) fn own(text: impl Display) -> Self {
+        Self { status: 125, text: text.to_string() }
+    }
+
+    /// As [`Failure::own`], for what was typed wrong.
+    pub(crate) fn usage(text: impl Display) -> Self {
+        Self::own(format_args!("{text}; see miosa-exec --help"))
+    }
+
+    /// The command is there, and can't be run.
+    pub(crate) fn cannot_run(text: impl Display) -> Self {
+        Self { status: 126, text: text.to_string() }
+    }
+
+    /// The command is not there.
+    pub(crate) fn not_found(text: impl Display) -> Self {
+        Self { status: 127, text: text.to_string() }
+    }
+
+    /// What went wrong.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Tells stderr, and gives the exit status.
+    pub(crate) fn report(&self) -> u8 {
+        // With stderr gone, the exit status still says it.
+        drop(std::io::stderr().write_all(self.line().as_bytes()));
+        self.status
+    }
+
+    /// Always one line: parts of the text come from the daemon and from command lines.
+    fn line(&self) -> String {
+        let text: String = self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        format!("miosa-exec: {text}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_whatever_it_quotes() {
+        let failure = Failure::own("miosad says: a\nb\r\u{1b}[2Jc\u{9b}d");
+        assert_eq!(failure.line(), "miosa-exec: miosad says: a b  [2Jc d\n");
+    }
+
+    #[test]
+    fn each_kind_has_its_exit_status() {
+        let statuses =
+            [Failure::own(""), Failure::usage(""), Failure::cannot_run(""), Failure::not_found("")]
+                .map(|failure| failure.status);
+        assert_eq!(statuses, [125, 125, 126, 127]);
+    }
+}

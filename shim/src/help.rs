@@ -1,0 +1,49 @@
+//! What `--help` and `--version` print.
+
+/// The answer to `--version`.
+pub(crate) const VERSION: &str = concat!("miosa-exec ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// The answer to `--help`: only what works.
+pub(crate) const HELP: &str = "\
+miosa-exec: starts an agent with the environment, directory and command that its host holds for it
+
+usage: miosa-exec [OPTIONS] [--] [COMMAND [ARG]...]
+
+It asks miosad, the daemon on the host, through a socket that is mounted into this sandbox. Then it
+becomes the command: the same process id, and nothing of miosa-exec left. Without COMMAND it starts
+the one that the run, the environment or the agent's profile names.
+
+  --socket PATH      miosad's socket                            [default: /run/miosa/miosa.sock]
+  --run ID           the run to start                           [default: none]
+  --env NAME=VALUE   one more variable, above all others; never sent to miosad; repeatable
+  --cwd DIR          start in DIR instead of the directory that miosad names
+  --clear-env        do not pass on the environment that miosa-exec was started with
+  --wait SECONDS     how long to wait for miosad and the resource; 0: one try     [default: 10]
+  --print WHAT       show instead of starting; values are masked
+                       env       the environment, as NAME='value' lines that a shell can read
+                       json      environment, directory, command, and where they come from
+                       explain   where each variable comes from, and what it replaced
+                       command   the command, quoted for a shell
+  --reveal           with --print env or json: show the values as they are
+  -h, --help         show this
+  -V, --version      show the version
+
+Each option can be set as a variable too, where nothing can be typed:
+  MIOSA_EXEC_WAIT=30  MIOSA_EXEC_CLEAR_ENV=1  MIOSA_EXEC_ENV_NAME=VALUE (as --env NAME=VALUE)  ...
+MIOSA_SOCKET and MIOSA_RUN_ID are taken where neither the option nor its variable is given. What is
+typed wins. MIOSA_EXEC_... variables are not passed on to the command.
+
+Which value of a variable the command gets, the first that is set:
+  --env, what miosad answers, the environment that miosa-exec was started with
+
+Exit status: the command's own, or
+  125  miosa-exec could not do its part; the line on stderr says what to do
+  126  the command can't be run
+  127  the command was not found
+
+When it does not start:
+  miosa-exec --wait 0 --print json       does miosad answer, and what?
+  miosa-exec --print explain             why has a variable this value, or none?
+  ls -l /run/miosa                       is the host's directory mounted, with miosa.sock in it?
+  miosad status, miosad explain ID       the same questions, asked on the host
+";

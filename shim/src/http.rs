@@ -1,0 +1,218 @@
+//! One HTTP/1.1 GET over a Unix socket, with a deadline on every step and a limit on every size. It
+//! knows nothing of what is asked, and trusts nothing of what is answered.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr};
+
+/// An answer, whatever its status.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why there is none, in words for people.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// It may go away: the daemon is starting, restarting or busy.
+    Passing(String),
+    /// Asking again would give the same.
+    Lasting(String),
+}
+
+/// When to give up.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    /// So long after `start`.
+    pub(crate) fn after(start: Instant, time: Duration) -> Self {
+        Self(start.checked_add(time).unwrap_or(start))
+    }
+
+    /// The time left; an error once there is none, since the kernel reads a zero as "no limit".
+    fn left(self) -> io::Result<Duration> {
+        let left = self.0.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
+/// Asks for `target` on a connection of its own.
+pub(crate) fn get(path: &Path, target: &str, deadline: Deadline) -> Result<Answer, Trouble> {
+    let connection = connect(path, deadline)?;
+    let request = format!(
+        "GET {target} HTTP/1.1\r\nHost: miosa\r\nUser-Agent: miosa-exec/{}\r\nConnection: close\r\n\r\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    send(&connection, request.as_bytes())?;
+    receive(&connection, deadline)
+}
+
+/// The standard library's own `connect` has no deadline, and blocks while the daemon's queue is full.
+fn connect(path: &Path, deadline: Deadline) -> Result<UnixStream, Trouble> {
+    let failed = |error: Errno| {
+        let path = path.display();
+        if error == Errno::ENOENT {
+            let text = "is the host's directory mounted here, and is miosad running?";
+            Trouble::Passing(format!("no socket at {path}; {text}"))
+        } else if error == Errno::ECONNREFUSED {
+            Trouble::Passing(format!("nothing listens on {path}; is miosad running on the host?"))
+        } else if [Errno::EAGAIN, Errno::ECONNRESET, Errno::EINTR].contains(&error) {
+            Trouble::Passing(format!("miosad is too busy to take a connection on {path}"))
+        } else {
+            Trouble::Lasting(format!("cannot connect to {path}: {}", error.desc()))
+        }
+    };
+    let address = UnixAddr::new(path).map_err(failed)?;
+    let descriptor = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
+    let connection = UnixStream::from(clear_of_stdio(descriptor.map_err(failed)?).map_err(failed)?);
+    connection.set_write_timeout(Some(deadline.left().map_err(interrupted)?)).map_err(interrupted)?;
+    socket::connect(connection.as_raw_fd(), &address).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Started with stderr closed, our socket could take its number, and the line that tells of a failure
+/// would go to the daemon.
+fn clear_of_stdio(descriptor: OwnedFd) -> Result<OwnedFd, Errno> {
+    if descriptor.as_raw_fd() > 2 { Ok(descriptor) } else { descriptor.try_clone().map_err(io_errno) }
+}
+
+fn io_errno(error: io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+}
+
+/// A daemon that hangs up must not end us by SIGPIPE, which we leave as we found it.
+fn send(connection: &UnixStream, mut bytes: &[u8]) -> Result<(), Trouble> {
+    while !bytes.is_empty() {
+        let sent = socket::send(connection.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)
+            .map_err(|error| interrupted(error.into()))?;
+        bytes = bytes.get(sent..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn receive(connection: &UnixStream, deadline: Deadline) -> Result<Answer, Trouble> {
+    let mut reader = Reader { connection, deadline, buffer: Vec::new(), filled: 0 };
+    let head = loop {
+        reader.read_more(MAX_HEAD)?;
+        if let Some(head) = parse_head(reader.received())? {
+            break head;
+        }
+        if reader.filled >= MAX_HEAD {
+            return Err(malformed(format_args!("its head is longer than {MAX_HEAD} bytes")));
+        }
+    };
+    let end = head.length.saturating_add(head.body);
+    while reader.filled < end {
+        reader.read_more(end)?;
+    }
+    reader.buffer.truncate(end);
+    reader.buffer.drain(..head.length);
+    Ok(Answer { status: head.status, body: reader.buffer })
+}
+
+struct Reader<'a> {
+    connection: &'a UnixStream,
+    deadline: Deadline,
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl Reader<'_> {
+    fn received(&self) -> &[u8] {
+        self.buffer.get(..self.filled).unwrap_or_default()
+    }
+
+    /// Reads at least a byte. The buffer grows with what has arrived, not with what was announced.
+    fn read_more(&mut self, end: usize) -> Result<(), Trouble> {
+        if self.filled == self.buffer.len() {
+            let larger = self.filled.saturating_mul(2).max(FIRST_READ);
+            self.buffer.resize(larger.min(end), 0);
+        }
+        let left = self.deadline.left().map_err(interrupted)?;
+        self.connection.set_read_timeout(Some(left)).map_err(interrupted)?;
+        let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
+        let count = loop {
+            match self.connection.read(room) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => break other.map_err(interrupted)?,
+            }
+        };
+        if count == 0 {
+            return Err(interrupted(ErrorKind::UnexpectedEof.into()));
+        }
+        self.filled = self.filled.saturating_add(count);
+        Ok(())
+    }
+}
+
+struct Head {
+    status: u16,
+    /// Bytes of the head itself.
+    length: usize,
+    /// Bytes of the body that follows.
+    body: usize,
+}
+
+/// Reads a head, once it is complete. Only a body with one announced length is taken: without it a
+/// broken connection would look like the end.
+fn parse_head(bytes: &[u8]) -> Result<Option<Head>, Trouble> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let length = match response.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(error) => return Err(malformed(error)),
+    };
+    let mut body = None;
+    for header in response.headers.iter() {
+        if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            return Err(malformed("it has a transfer encoding"));
+        }
+        if header.name.eq_ignore_ascii_case("content-length")
+            && body.replace(content_length(header.value)?).is_some()
+        {
+            return Err(malformed("it has two lengths"));
+        }
+    }
+    let body = body.ok_or_else(|| malformed("it has no length"))?;
+    Ok(Some(Head { status: response.code.unwrap_or_default(), length, body }))
+}
+
+fn content_length(value: &[u8]) -> Result<usize, Trouble> {
+    let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    match digits.and_then(|text| text.parse().ok()) {
+        Some(length) if length <= MAX_BODY => Ok(length),
+        Some(_) => Err(malformed(format_args!("its body is longer than {MAX_BODY} bytes"))),
+        None => Err(malformed("its length is not a number")),
+    }
+}
+
+fn malformed(why: impl Display) -> Trouble {
+    Trouble::Lasting(format!("the answer is not one of miosad: {why}"))
+}
+
+/// A connection that broke or went silent may be that of a daemon that restarts.
+fn interrupted(error: io::Error) -> Trouble {
+    let kind = error.kind();
+    if [ErrorKind::TimedOut, ErrorKind::WouldBlock].contains(&kind) {
+        Trouble::Passing("miosad took the request and did not answer in time".to_owned())
+    } else if [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe].contains(&kind) {
+        Trouble::Passing("miosad closed the connection before its answer was complete".to_owned())
+    } else {
+        Trouble::Lasting(format!("the connection to miosad failed: {error}"))
+    }
+}
+
+/// An answer of the usual size arrives in one read; a page more would be a page fault more.
+const FIRST_READ: usize = 8 * 1024;
+const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEADERS: usize = 32;
+/// A merged environment is at most 1 MiB, and JSON writes a byte as at most six.
+const MAX_BODY: usize = 8 * 1024 * 1024;

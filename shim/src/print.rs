@@ -1,0 +1,159 @@
+//! Shows what would be started. Values are masked unless a person asked for them.
+
+use std::borrow::Cow;
+use std::ffi::{CString, OsStr};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+
+use miosa_injector::model::{EnvName, SecretValue};
+use miosa_injector::protocol::{Explanation, ResolveResponse};
+use serde_json::{Map, Value, json};
+
+use crate::environment::Environment;
+use crate::failure::Failure;
+use crate::launch;
+use crate::options::{Options, Values};
+
+/// Prints bytes as they are.
+pub(crate) fn text(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(bytes)
+        // Nobody else does it: Rust's own shut-down is left out together with its start-up.
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::own(format_args!("cannot write to stdout: {error}")))
+}
+
+/// One `NAME='value'` a line, by name, fit to be read by a shell.
+pub(crate) fn env(environment: &Environment, values: Values) -> Result<(), Failure> {
+    let mut variables: Vec<_> = environment.variables().collect();
+    variables.sort_unstable();
+    let mut out = Vec::new();
+    for (name, value) in variables {
+        if !is_shell_name(name) {
+            // A shell would take such a line for a command.
+            out.extend_from_slice(b"# not a name that a shell takes: ");
+            out.extend_from_slice(name.escape_ascii().to_string().as_bytes());
+        } else {
+            out.extend_from_slice(name);
+            out.push(b'=');
+            out.extend_from_slice(&quoted(&shown(name, value, values)));
+        }
+        out.push(b'\n');
+    }
+    text(&out)
+}
+
+/// The whole launch as one JSON object. Bytes that are not UTF-8 can't be written in JSON.
+pub(crate) fn json(
+    environment: &Environment,
+    resolution: &ResolveResponse,
+    options: &Options,
+) -> Result<(), Failure> {
+    let variables: Map<String, Value> = environment
+        .variables()
+        .map(|(name, value)| {
+            let value = shown(name, value, options.values);
+            (lossy(name), lossy(&value).into())
+        })
+        .collect();
+    let command = launch::command(options, resolution);
+    let words = command.as_ref().ok().map(|words| words.iter().map(|word| lossy(word.to_bytes())));
+    let launch = json!({
+        "resource_id": resolution.resource_id,
+        "run_id": resolution.run_id,
+        "snapshot_version": resolution.snapshot_version,
+        "stale": resolution.stale,
+        "age_seconds": resolution.age_seconds,
+        "profile": resolution.profile,
+        "cwd": launch::directory(options, resolution).map(|directory| directory.path.display().to_string()),
+        "command": words.map(Iterator::collect::<Vec<_>>),
+        "command_error": command.as_ref().err().map(Failure::text),
+        "env": variables,
+    });
+    text(format!("{launch:#}\n").as_bytes())
+}
+
+/// The command as one line that a shell splits back into the same words.
+pub(crate) fn command(command: &[CString]) -> Result<(), Failure> {
+    let words: Vec<_> = command.iter().map(|word| quoted(word.to_bytes())).collect();
+    let mut line = words.join(&b' ');
+    line.push(b'\n');
+    text(&line)
+}
+
+/// Where each variable comes from, `--env` included.
+pub(crate) fn explanation(explanation: &Explanation, options: &Options) -> Result<(), Failure> {
+    let mut explanation = explanation.clone();
+    for (name, value) in &options.env {
+        explanation.add_command_line(name, value);
+    }
+    text(explanation.table().as_bytes())
+}
+
+/// What the platform sets is no secret; everything else may be one, the image's own included.
+fn shown<'a>(name: &[u8], value: &'a [u8], values: Values) -> Cow<'a, [u8]> {
+    let is_platform = || EnvName::parse(&lossy(name)).is_ok_and(|name| name.is_reserved());
+    if values == Values::Revealed || is_platform() {
+        return Cow::Borrowed(value);
+    }
+    match SecretValue::new(lossy(value)) {
+        Ok(secret) => Cow::Owned(secret.preview().into_bytes()),
+        // A NUL can't be in an environment.
+        Err(_) => Cow::Borrowed(b"***"),
+    }
+}
+
+/// Quotes a word for a POSIX shell; plain words stay as they are.
+fn quoted(word: &[u8]) -> Vec<u8> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:=,@%+".contains(byte);
+    if !word.is_empty() && word.iter().all(is_plain) {
+        return word.to_vec();
+    }
+    let mut quoted = vec![b'\''];
+    for byte in word {
+        match byte {
+            b'\'' => quoted.extend_from_slice(br"'\''"),
+            _ => quoted.push(*byte),
+        }
+    }
+    quoted.push(b'\'');
+    quoted
+}
+
+fn is_shell_name(name: &[u8]) -> bool {
+    std::str::from_utf8(name).is_ok_and(|name| EnvName::parse(name).is_ok())
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    OsStr::from_bytes(bytes).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_word_is_one_word_to_a_shell() {
+        for (word, expected) in [
+            ("plain-1.0/x:y=z", "plain-1.0/x:y=z"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME `id` \"x\" \\", "'$HOME `id` \"x\" \\'"),
+            ("~", "'~'"),
+            ("a\nb", "'a\nb'"),
+        ] {
+            assert_eq!(quoted(word.as_bytes()), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn masked_values_show_their_ends_only_and_platform_ids_whole() {
+        let shown =
+            |name: &str, value: &str| lossy(&shown(name.as_bytes(), value.as_bytes(), Values::Masked));
+        assert_eq!(shown("KEY", "short"), "***");
+        assert_eq!(shown("KEY", "sk-ant-0123456789012345678901abcd"), "sk-ant...abcd");
+        assert_eq!(shown("MIOSA_RESOURCE_ID", "sbx-1"), "sbx-1");
+    }
+}
