@@ -7,6 +7,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 DIST := $(CURDIR)/target/dist
 TOOLS := $(CURDIR)/.tools
+VENV := $(CURDIR)/target/venv
 ARCH := $(shell uname -m)
 CARGO_DENY_VERSION := 0.20.2
 
@@ -24,8 +25,8 @@ help: ## List these targets
 build: daemons shim ## Build the finished programs into target/dist
 	@ls -l $(DIST) | awk 'NR > 1 { printf "%10d bytes  target/dist/%s\n", $$5, $$9 }'
 
-test: deps build ## Run every test, the end-to-end ones with the programs of target/dist included
-	MIOSA_BIN_DIR=$(DIST) $(CARGO) test --workspace --locked --no-fail-fast
+test: deps build $(VENV)/complete ## Run every test, the end-to-end ones with the programs of target/dist included
+	MIOSA_BIN_DIR=$(DIST) MIOSA_TEST_PYTHON=$(VENV)/bin/python $(CARGO) test --workspace --locked --no-fail-fast
 
 check: cargo-deny ## Check format, lints, documentation, dependencies and licences
 	$(CARGO) fmt --all --check
@@ -38,6 +39,12 @@ demo: build ## Show the whole path on this machine: a profile and a secret reach
 
 deps: ## Look for the programs that the tests use; as root, install those that are missing
 	@tests/requirements.sh
+
+# Programs that others wrote, to test against: the product's Python SDK.
+$(VENV)/complete: tests/requirements.txt
+	python3 -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

@@ -1,5 +1,6 @@
 //! A control plane with hosts, tenants and resources, all real and all in one throw-away folder.
 
+use std::cell::RefCell;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,7 @@ use crate::program::{Program, command, eventually};
 /// A control plane and everything that hangs on it. Each program logs at its most verbose level.
 pub struct World {
     folder: TempDir,
-    control: Option<Program>,
+    control: RefCell<Option<Program>>,
     endpoint: Endpoint,
     port: u16,
     platform_key: String,
@@ -57,7 +58,8 @@ impl World {
         let folder = tempfile::Builder::new().prefix("miosa-").tempdir().expect("a scratch folder");
         let port = free_port();
         let endpoint = Endpoint::Tcp(port);
-        let mut world = Self { folder, control: None, endpoint, port, platform_key: String::new() };
+        let mut world =
+            Self { folder, control: RefCell::new(None), endpoint, port, platform_key: String::new() };
         world.start_control(flags);
         world.platform_key = world.control_says(&["key", "create", "--role", "platform"]);
         world
@@ -67,10 +69,11 @@ impl World {
     ///
     /// # Panics
     /// When it does not come up.
-    pub fn start_control(&mut self, flags: &[&str]) {
+    pub fn start_control(&self, flags: &[&str]) {
         let mut command = self.control_command(&["serve", "--log-level", "trace", "--listen"]);
         command.arg(format!("127.0.0.1:{}", self.port)).args(flags);
-        self.control = Some(Program::start("miosa-control", command, &self.path("control.log")));
+        let control = Program::start("miosa-control", command, &self.path("control.log"));
+        self.control.replace(Some(control));
         eventually("the control plane answers", || {
             self.endpoint
                 .request("GET", "/api/v1/runtime-env", &[], b"")
@@ -83,8 +86,8 @@ impl World {
     ///
     /// # Panics
     /// When it was not running or does not end cleanly.
-    pub fn stop_control(&mut self) {
-        let status = self.control.take().expect("a running control plane").stop();
+    pub fn stop_control(&self) {
+        let status = self.control.borrow_mut().take().expect("a running control plane").stop();
         assert!(status.success(), "miosa-control ended with {status}");
     }
 
@@ -255,13 +258,24 @@ impl Host<'_> {
         self.resolve(resource)["env"][name].as_str().map(str::to_owned)
     }
 
-    /// Waits until a variable of a resource is so.
+    /// Waits until a resource resolves and a variable of it is so.
     ///
     /// # Panics
     /// When it is not within 20 seconds.
     pub fn await_env(&self, resource: &str, name: &str, value: Option<&str>) {
         eventually(&format!("{resource} has {name}={value:?}"), || {
-            (self.env(resource, name).as_deref() == value).then_some(())
+            let answer = self.socket(resource).request("GET", "/v1/resolve", &[], b"").ok()?;
+            (answer.status == 200 && answer.json()["env"][name].as_str() == value).then_some(())
+        });
+    }
+
+    /// Waits until the host holds a verified state.
+    ///
+    /// # Panics
+    /// When it does not within 20 seconds.
+    pub fn await_ready(&self) {
+        eventually("the host is ready", || {
+            self.admin().request("GET", "/readyz", &[], b"").ok().filter(|answer| answer.status == 200)
         });
     }
 

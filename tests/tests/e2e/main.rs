@@ -1,0 +1,11 @@
+//! The whole path with the real programs: what the project promises, one sentence a test.
+
+mod agent;
+mod canaries;
+mod containers;
+mod faults;
+mod isolation;
+mod layers;
+mod outage;
+mod sdk;
+mod tenants;
