@@ -90,3 +90,77 @@ fn entry(name: &[u8], value: &[u8]) -> Result<CString, Failure> {
 }
 
 const SOCKET: &str = "MIOSA_SOCKET";
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    use miosa_injector::model::SecretValue;
+
+    use super::*;
+    use crate::options::typed;
+
+    fn map(variables: &[(&str, &str)]) -> EnvMap {
+        let value = |text: &str| SecretValue::new(text.to_owned()).unwrap();
+        variables.iter().map(|(name, text)| (EnvName::parse(name).unwrap(), value(text))).collect()
+    }
+
+    /// The layers of these, as the command would list them.
+    fn layered(image: &[(&[u8], &[u8])], resolved: &[(&str, &str)], args: &[&str]) -> Vec<String> {
+        let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        let image = image.iter().map(|(name, value)| (text(name), text(value))).collect();
+        let environment = Environment::layered(&image, &map(resolved), &typed(args)).unwrap();
+        environment.entries().iter().map(|entry| entry.to_bytes().escape_ascii().to_string()).collect()
+    }
+
+    #[test]
+    fn each_layer_covers_the_ones_below_it() {
+        let image: [(&[u8], &[u8]); 4] =
+            [(b"A", b"image"), (b"B", b"image"), (b"C", b"image"), (b"D", b"image")];
+        let resolved = [("B", "daemon"), ("C", "daemon"), ("E", "daemon")];
+        assert_eq!(
+            layered(&image, &resolved, &["--env", "C=typed", "--env", "F=typed"]),
+            ["A=image", "D=image", "B=daemon", "E=daemon", "C=typed", "F=typed", "MIOSA_SOCKET=/s"]
+        );
+    }
+
+    #[test]
+    fn without_the_image_the_rest_is_unchanged() {
+        let image: [(&[u8], &[u8]); 1] = [(b"A", b"image")];
+        assert_eq!(layered(&image, &[("B", "daemon")], &["--clear-env"]), ["B=daemon", "MIOSA_SOCKET=/s"]);
+    }
+
+    #[test]
+    fn what_the_image_brings_passes_through_byte_by_byte() {
+        let image: [(&[u8], &[u8]); 4] =
+            [(b"RAW", b"\xff\xfe=\n"), (b"a.b-c", b"1"), (b"TWICE", b"1"), (b"TWICE", b"2")];
+        assert_eq!(
+            layered(&image, &[], &[]),
+            [r"RAW=\xff\xfe=\n", "a.b-c=1", "TWICE=1", "TWICE=2", "MIOSA_SOCKET=/s"]
+        );
+    }
+
+    #[test]
+    fn the_platforms_names_are_not_the_images_to_set_and_ours_are_not_passed_on() {
+        let image: [(&[u8], &[u8]); 4] = [
+            (b"MIOSA_WORKSPACE_ID", b"claimed"),
+            (b"MIOSA_SOCKET", b"/claimed"),
+            (b"MIOSA_EXEC_WAIT", b"1"),
+            (b"MIOSA_AGENT_CWD", b"/kept"),
+        ];
+        let resolved = [("MIOSA_TENANT_ID", "t"), ("MIOSA_SOCKET", "/daemon")];
+        assert_eq!(
+            layered(&image, &resolved, &[]),
+            ["MIOSA_AGENT_CWD=/kept", "MIOSA_TENANT_ID=t", "MIOSA_SOCKET=/s"]
+        );
+    }
+
+    #[test]
+    fn a_variable_is_found_whole() {
+        let image = vec![("PATHS".into(), "no".into()), ("PATH".into(), "/a=b".into())];
+        let environment = Environment::layered(&image, &EnvMap::new(), &typed(&[])).unwrap();
+        assert_eq!(environment.get("PATH"), Some(b"/a=b".as_slice()));
+        assert_eq!(environment.get("PAT"), None);
+    }
+}

@@ -216,3 +216,108 @@ const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 32;
 /// A merged environment is at most 1 MiB, and JSON writes a byte as at most six.
 const MAX_BODY: usize = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::thread;
+
+    use super::*;
+
+    /// What is made of these bytes when the connection closes after them.
+    fn received(bytes: &[u8]) -> Result<Answer, Trouble> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let bytes = bytes.to_vec();
+        // Refusing an answer early closes our end while the other one still writes.
+        let writer = thread::spawn(move || drop(theirs.write_all(&bytes)));
+        let answer = receive(&ours, Deadline::after(Instant::now(), Duration::from_secs(5)));
+        drop(ours);
+        writer.join().unwrap();
+        answer
+    }
+
+    fn lasting(bytes: &[u8]) -> String {
+        match received(bytes) {
+            Err(Trouble::Lasting(text)) => text,
+            Err(Trouble::Passing(text)) => panic!("not lasting: {text}"),
+            Ok(_) => panic!("taken"),
+        }
+    }
+
+    #[test]
+    fn an_answer_is_its_status_and_exactly_its_body() {
+        let answer = received(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}and more").unwrap();
+        assert_eq!((answer.status, answer.body.as_slice()), (200, b"{}".as_slice()));
+        let answer = received(b"HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n").unwrap();
+        assert_eq!((answer.status, answer.body.as_slice()), (503, b"".as_slice()));
+    }
+
+    #[test]
+    fn a_body_of_any_size_up_to_the_limit_arrives_whole() {
+        for size in [1, FIRST_READ, FIRST_READ + 1, 100_000, MAX_BODY] {
+            let body: Vec<u8> = (0..size).map(|index| u8::try_from(index % 251).unwrap()).collect();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n");
+            let answer = received(&[head.as_bytes(), &body].concat()).unwrap();
+            assert!(answer.body == body, "{size}");
+        }
+    }
+
+    #[test]
+    fn what_no_daemon_of_ours_would_answer_is_refused() {
+        let refused = "the answer is not one of miosad: ";
+        for (bytes, why) in [
+            (&b"SSH-2.0-OpenSSH_9.2\r\n"[..], "invalid HTTP version"),
+            (b"HTTP/1.1 200 OK\r\n\r\n", "it has no length"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "its length is not a number"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\nx", "its length is not a number"),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", "it has two lengths"),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "it has a transfer encoding"),
+            (
+                b"HTTP/1.1 200 OK\r\nContent-Length: 10737418240\r\n\r\n",
+                "its body is longer than 8388608 bytes",
+            ),
+        ] {
+            assert_eq!(lasting(bytes), format!("{refused}{why}"), "{}", bytes.escape_ascii());
+        }
+        let number = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", "9".repeat(40));
+        assert_eq!(lasting(number.as_bytes()), format!("{refused}its length is not a number"));
+        let endless = [b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'x'; 1_000_000]].concat();
+        assert_eq!(lasting(&endless), format!("{refused}its head is longer than 16384 bytes"));
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(MAX_HEADERS + 1));
+        assert_eq!(lasting(many.as_bytes()), format!("{refused}too many headers"));
+    }
+
+    #[test]
+    fn a_broken_connection_may_be_a_restart() {
+        let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody";
+        for length in 0..whole.len() {
+            let Err(Trouble::Passing(text)) = received(&whole[..length]) else {
+                panic!("{length} bytes were not told from an answer");
+            };
+            assert_eq!(text, "miosad closed the connection before its answer was complete");
+        }
+    }
+
+    #[test]
+    fn a_silent_or_dripping_daemon_gets_no_more_than_the_time_there_is() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let started = Instant::now();
+        let dripping = thread::spawn(move || {
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+            let mut alive = theirs.write_all(head).is_ok();
+            while alive && started.elapsed() < Duration::from_secs(5) {
+                thread::sleep(Duration::from_millis(20));
+                alive = theirs.write_all(b"x").is_ok();
+            }
+        });
+        let Err(Trouble::Passing(text)) =
+            receive(&ours, Deadline::after(started, Duration::from_millis(200)))
+        else {
+            panic!("no timeout");
+        };
+        assert_eq!(text, "miosad took the request and did not answer in time");
+        assert!(started.elapsed() < Duration::from_secs(3));
+        drop(ours);
+        dripping.join().unwrap();
+    }
+}

@@ -79,3 +79,80 @@ fn to_c(word: &[u8]) -> Result<CString, Failure> {
 
 const COMMAND_VARIABLE: &str = "MIOSA_AGENT_COMMAND";
 const CWD_VARIABLE: &str = "MIOSA_AGENT_CWD";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::options::typed;
+
+    fn resolution(more: Value) -> ResolveResponse {
+        let mut answer = json!({
+            "resource_id": "sbx-1", "snapshot_version": 1, "stale": false, "age_seconds": 0, "env": {},
+        });
+        let Value::Object(more) = more else { panic!("an object") };
+        answer.as_object_mut().unwrap().extend(more);
+        serde_json::from_value(answer).unwrap()
+    }
+
+    fn words(args: &[&str], more: Value) -> Result<Vec<String>, String> {
+        command(&typed(args), &resolution(more))
+            .map(|words| words.iter().map(|word| word.to_string_lossy().into_owned()).collect())
+            .map_err(|failure| failure.text().to_owned())
+    }
+
+    #[test]
+    fn what_is_typed_wins_over_a_run() {
+        let run = json!({"command": ["run"], "command_source": "run.command"});
+        assert_eq!(words(&["--", "typed", "x"], run.clone()).unwrap(), ["typed", "x"]);
+        assert_eq!(words(&[], run).unwrap(), ["run"]);
+    }
+
+    #[test]
+    fn our_own_variable_stands_above_environment_and_catalog_and_below_a_run() {
+        let own = ["--env", "MIOSA_AGENT_COMMAND=agent 'a b'"];
+        for source in [json!("env"), json!("catalog"), json!(null)] {
+            let held = json!({"command": ["held"], "command_source": source});
+            assert_eq!(words(&own, held).unwrap(), ["agent", "a b"], "{source}");
+        }
+        for source in ["run.command", "run.runtime_command"] {
+            let run = json!({"command": ["run"], "command_source": source});
+            assert_eq!(words(&own, run).unwrap(), ["run"], "{source}");
+        }
+        let array = ["--env", r#"MIOSA_AGENT_COMMAND=["agent","$HOME"]"#];
+        assert_eq!(words(&array, json!({})).unwrap(), ["agent", "$HOME"]);
+    }
+
+    #[test]
+    fn without_a_command_the_reason_is_told() {
+        let error = json!({"command_error": {"code": "no_command", "message": "give the run a command"}});
+        assert_eq!(words(&[], error.clone()).unwrap_err(), "no command to start: give the run a command");
+        assert_eq!(words(&["--", "typed"], error).unwrap(), ["typed"]);
+        assert_eq!(
+            words(&[], json!({"command": []})).unwrap_err(),
+            "no command to start: put one after --; see miosa-exec --help"
+        );
+        assert_eq!(
+            words(&["--env", "MIOSA_AGENT_COMMAND=a 'b"], json!({})).unwrap_err(),
+            "--env MIOSA_AGENT_COMMAND has an unclosed quote or ends in a backslash"
+        );
+        let nul = json!({"command": ["a\u{0}b"]});
+        assert_eq!(words(&[], nul).unwrap_err(), "the command holds a NUL character");
+    }
+
+    #[test]
+    fn the_directory_is_typed_or_assigned_or_the_daemons() {
+        let of = |args: &[&str], more| directory(&typed(args), &resolution(more)).map(|found| found.path);
+        let held = || json!({"cwd": "/held"});
+        let assigned = ["--env", "MIOSA_AGENT_CWD=/assigned"];
+        assert_eq!(
+            of(&["--cwd", "/typed", "--env", "MIOSA_AGENT_CWD=/assigned"], held()),
+            Some("/typed".into())
+        );
+        assert_eq!(of(&assigned, held()), Some("/assigned".into()));
+        assert_eq!(of(&["--env", "MIOSA_AGENT_CWD="], held()), Some("/held".into()));
+        assert_eq!(of(&[], held()), Some("/held".into()));
+        assert_eq!(of(&[], json!({"cwd": null})), None);
+    }
+}

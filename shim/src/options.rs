@@ -99,6 +99,16 @@ pub(crate) fn parse(args: Vec<OsString>, inherited: &Inherited) -> Result<Reques
     Ok(Request::Start(options))
 }
 
+/// What these arguments ask for, for the tests of what is made of it.
+#[cfg(test)]
+pub(crate) fn typed(args: &[&str]) -> Options {
+    let args = ["miosa-exec", "--socket=/s"].iter().chain(args).map(OsString::from).collect();
+    match parse(args, &Inherited::new()) {
+        Ok(Request::Start(options)) => options,
+        Ok(Request::Help | Request::Version) | Err(_) => panic!("no start is asked for"),
+    }
+}
+
 /// Whether a variable speaks to `miosa-exec` and is not for the command.
 pub(crate) fn is_ours(variable: &OsStr) -> bool {
     variable.as_bytes().starts_with(PREFIX.as_bytes())
@@ -296,3 +306,213 @@ const OPTIONS: [Known; 14] = [
 const PREFIX: &str = "MIOSA_EXEC_";
 const DEFAULT_SOCKET: &str = "/run/miosa/miosa.sock";
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str], variables: &[(&str, &str)]) -> Result<Options, String> {
+        let args = std::iter::once("miosa-exec").chain(args.iter().copied()).map(OsString::from).collect();
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        match parse(args, &variables) {
+            Ok(Request::Start(options)) => Ok(options),
+            Ok(Request::Help | Request::Version) => Err("help or version".to_owned()),
+            Err(failure) => Err(failure.text().to_owned()),
+        }
+    }
+
+    fn refusal(args: &[&str], variables: &[(&str, &str)]) -> String {
+        parsed(args, variables).err().expect("a refusal")
+    }
+
+    fn env_of(options: &Options) -> Vec<(&str, &str)> {
+        options.env.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()
+    }
+
+    #[test]
+    fn nothing_typed_means_the_defaults() {
+        let options = parsed(&[], &[]).unwrap();
+        assert_eq!(options.socket, Path::new("/run/miosa/miosa.sock"));
+        assert_eq!(options.wait, Duration::from_secs(10));
+        assert_eq!(options.image_env, ImageEnv::Keep);
+        assert_eq!((options.print, options.values), (None, Values::Masked));
+        assert!(options.run.is_none() && options.cwd.is_none());
+        assert!(options.env.is_empty() && options.command.is_empty());
+    }
+
+    #[test]
+    fn every_option_can_be_typed() {
+        let options = parsed(
+            &[
+                "--socket=/s",
+                "--run",
+                "run_1",
+                "--env",
+                "A=1=2",
+                "--env=B=",
+                "--env",
+                "A=3",
+                "--wait",
+                "0",
+                "--clear-env",
+                "--cwd",
+                "rel/dir",
+                "--print",
+                "json",
+                "--reveal",
+                "--",
+                "agent",
+                "--flag",
+                "--",
+                "x",
+            ],
+            &[],
+        )
+        .unwrap();
+        assert_eq!(options.socket, Path::new("/s"));
+        assert_eq!(options.run.as_ref().unwrap().as_str(), "run_1");
+        assert_eq!(env_of(&options), [("A", "3"), ("B", "")]);
+        assert_eq!(options.wait, Duration::ZERO);
+        assert_eq!(options.image_env, ImageEnv::Clear);
+        assert_eq!(options.cwd.as_deref(), Some(Path::new("rel/dir")));
+        assert_eq!((options.print, options.values), (Some(Print::Json), Values::Revealed));
+        assert_eq!(options.command, ["agent", "--flag", "--", "x"]);
+    }
+
+    #[test]
+    fn every_option_has_a_variable_and_what_is_typed_wins() {
+        let variables = [
+            ("MIOSA_EXEC_SOCKET", "/v"),
+            ("MIOSA_EXEC_RUN", "run_v"),
+            ("MIOSA_EXEC_ENV_A", "v a"),
+            ("MIOSA_EXEC_ENV_lower", "v"),
+            ("MIOSA_EXEC_WAIT", "30"),
+            ("MIOSA_EXEC_CLEAR_ENV", "1"),
+            ("MIOSA_EXEC_CWD", "/v/dir"),
+            ("MIOSA_EXEC_PRINT", "env"),
+            ("MIOSA_EXEC_REVEAL", "true"),
+        ];
+        let options = parsed(&[], &variables).unwrap();
+        assert_eq!(options.socket, Path::new("/v"));
+        assert_eq!(options.run.as_ref().unwrap().as_str(), "run_v");
+        assert_eq!(env_of(&options), [("A", "v a"), ("lower", "v")]);
+        assert_eq!(options.wait, Duration::from_secs(30));
+        assert_eq!(options.image_env, ImageEnv::Clear);
+        assert_eq!(options.cwd.as_deref(), Some(Path::new("/v/dir")));
+        assert_eq!((options.print, options.values), (Some(Print::Env), Values::Revealed));
+
+        let options =
+            parsed(&["--socket", "/t", "--run", "run_t", "--env", "A=t", "--wait", "5"], &variables).unwrap();
+        assert_eq!(options.socket, Path::new("/t"));
+        assert_eq!(options.run.as_ref().unwrap().as_str(), "run_t");
+        assert_eq!(env_of(&options), [("A", "t"), ("lower", "v")]);
+        assert_eq!(options.wait, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn socket_and_run_come_from_the_platform_where_nothing_else_names_them() {
+        let platform = [("MIOSA_SOCKET", "/p.sock"), ("MIOSA_RUN_ID", "run_p")];
+        let options = parsed(&[], &platform).unwrap();
+        assert_eq!(options.socket, Path::new("/p.sock"));
+        assert_eq!(options.run.as_ref().unwrap().as_str(), "run_p");
+        // Whatever the order in which the variables stand.
+        for variables in [
+            [("MIOSA_EXEC_SOCKET", "/v.sock"), ("MIOSA_SOCKET", "/p.sock")],
+            [("MIOSA_SOCKET", "/p.sock"), ("MIOSA_EXEC_SOCKET", "/v.sock")],
+        ] {
+            assert_eq!(parsed(&[], &variables).unwrap().socket, Path::new("/v.sock"));
+        }
+    }
+
+    #[test]
+    fn an_empty_variable_is_as_if_it_were_not_set() {
+        let empty =
+            [("MIOSA_SOCKET", ""), ("MIOSA_RUN_ID", ""), ("MIOSA_EXEC_WAIT", ""), ("MIOSA_EXEC_VM", "")];
+        let options = parsed(&[], &empty).unwrap();
+        assert_eq!(options.socket, Path::new(DEFAULT_SOCKET));
+        assert_eq!((options.run, options.wait), (None, DEFAULT_WAIT));
+    }
+
+    #[test]
+    fn a_relative_socket_is_made_absolute_since_the_command_may_start_elsewhere() {
+        assert!(parsed(&["--socket", "miosa.sock"], &[]).unwrap().socket.is_absolute());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (args, expected) in [
+            (&["--nope"][..], "no option --nope; see miosa-exec --help"),
+            (&["-x"], "no option -x; see miosa-exec --help"),
+            (&["--wait"], "--wait takes a value; see miosa-exec --help"),
+            (&["--wait", "soon"], "--wait takes a whole number of seconds; see miosa-exec --help"),
+            (&["--wait", "-1"], "--wait takes a whole number of seconds; see miosa-exec --help"),
+            (&["--clear-env=yes"], "--clear-env takes no value; see miosa-exec --help"),
+            (&["--socket", ""], "--socket takes the path of a socket: cannot make an empty path absolute"),
+            (&["--socket", "vsock:2:7007"], "--socket: vsock addresses are not built yet in this version"),
+            (&["--run", "a/b"], "--run: the id of a run must be 1 to 64 of A-Z a-z 0-9 _ -"),
+            (&["--cwd", ""], "--cwd takes a directory; see miosa-exec --help"),
+            (&["--print", "all"], "--print takes env, json, explain or command; see miosa-exec --help"),
+            (&["--env", "A"], "--env takes NAME=VALUE; see miosa-exec --help"),
+            (&["--env", "9A=x"], "--env: the name \"9A\" must be letters, digits and _"),
+            (&["--env", "=x"], "--env: the name \"\" must be letters, digits and _"),
+            (&["--env", "MIOSA_TENANT_ID=x"], "--env: MIOSA_TENANT_ID is set by the platform alone"),
+            (&["--env", "MIOSA_SOCKET=x"], "--env: MIOSA_SOCKET is set by the platform alone"),
+        ] {
+            let text = refusal(args, &[]);
+            assert!(text.starts_with(expected), "{args:?}: {text}");
+        }
+        for (variable, expected) in [
+            (("MIOSA_EXEC_WIAT", "3"), "MIOSA_EXEC_WIAT sets no option of miosa-exec"),
+            (("MIOSA_EXEC_ENV", "A=1"), "MIOSA_EXEC_ENV sets no option of miosa-exec"),
+            (("MIOSA_EXEC_WAIT", "x"), "MIOSA_EXEC_WAIT takes a whole number of seconds"),
+            (("MIOSA_EXEC_CLEAR_ENV", "on"), "MIOSA_EXEC_CLEAR_ENV takes 1 or 0"),
+            (("MIOSA_EXEC_ENV_MIOSA_RUN_ID", "x"), "MIOSA_EXEC_ENV_MIOSA_RUN_ID: MIOSA_RUN_ID is set by"),
+            (("MIOSA_SOCKET", "vsock:2:1"), "MIOSA_SOCKET: vsock addresses are not built yet"),
+            (("MIOSA_RUN_ID", "?"), "MIOSA_RUN_ID: the id of a run must be"),
+        ] {
+            let text = refusal(&[], &[variable]);
+            assert!(text.starts_with(expected), "{variable:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_built_yet_is_refused_and_not_taken_for_granted() {
+        let expected = |origin: &str| format!("{origin} is not built yet in this version; leave it out");
+        for option in ["init", "on-change", "on-failure", "file", "fd", "vm"] {
+            let typed = format!("--{option}");
+            assert_eq!(refusal(&[&typed], &[]), expected(&typed));
+            assert_eq!(refusal(&[&format!("{typed}=x")], &[]), expected(&typed));
+            let variable = format!("MIOSA_EXEC_{}", option.to_ascii_uppercase().replace('-', "_"));
+            assert_eq!(refusal(&[], &[(&variable, "1")]), expected(&variable));
+        }
+    }
+
+    #[test]
+    fn a_value_is_in_no_message() {
+        for args in [
+            &["--env", "hunter2"][..],
+            &["--env", "=hunter2"],
+            &["--env", "MIOSA_RUN_ID=hunter2"],
+            &["--clear-env=hunter2"],
+            &["--wait", "hunter2"],
+            &["--envv=hunter2"],
+        ] {
+            assert!(!refusal(args, &[]).contains("hunter2"), "{args:?}");
+        }
+        let long = format!("A={}", "hunter2".repeat(20_000));
+        let text = refusal(&["--env", &long], &[]);
+        assert!(text.starts_with("--env: A is too large: NAME=value is 140002 bytes"), "{text}");
+        assert!(!text.contains("hunter2"));
+        let not_text = OsStr::from_bytes(b"A=hunter2\xff").to_owned();
+        let failure = parse(vec!["miosa-exec".into(), "--env".into(), not_text], &Vec::new()).err().unwrap();
+        assert!(failure.text().starts_with("--env: the value of A is not UTF-8 text"), "{}", failure.text());
+    }
+
+    #[test]
+    fn help_names_every_option_that_works_and_none_that_does_not() {
+        for option in &OPTIONS {
+            let listed = crate::help::HELP.contains(&format!("  --{} ", option.name));
+            assert_eq!(listed, option.takes != Takes::NotYet, "--{}", option.name);
+        }
+    }
+}
