@@ -11,9 +11,10 @@
 //! of an envelope names its content. It also leaves no room for what JSON parsers disagree on:
 //! duplicate members, unknown members, escapes, bytes before and after.
 
-use data_encoding::BASE64;
-
-use crate::signing::{KeyId, VerifyingKey};
+use crate::{
+    base64,
+    signing::{KeyId, VerifyingKey},
+};
 
 /// Why bytes are no envelope of the expected type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,7 +104,7 @@ impl Envelope {
     pub(crate) fn write(&self, payload_type: &str) -> Vec<u8> {
         let mut text = String::with_capacity(self.written_len(payload_type));
         text.push_str(BEFORE_PAYLOAD);
-        BASE64.encode_append(&self.payload, &mut text);
+        base64::encode_append(&self.payload, &mut text);
         text.push_str(BEFORE_TYPE);
         text.push_str(payload_type);
         text.push_str(BEFORE_SIGNATURES);
@@ -114,7 +115,7 @@ impl Envelope {
             text.push_str(BEFORE_KEY_ID);
             text.push_str(&signature.key_id.to_string());
             text.push_str(BEFORE_SIGNATURE);
-            BASE64.encode_append(&signature.bytes, &mut text);
+            base64::encode_append(&signature.bytes, &mut text);
             text.push_str(AFTER_SIGNATURE);
         }
         text.push_str(AFTER_SIGNATURES);
@@ -129,14 +130,11 @@ impl Envelope {
             .any(|signature| signature.key_id == key_id && key.verifies(message, &signature.bytes))
     }
 
-    /// Room for everything but the names and marks, which are a few hundred bytes at most.
+    /// Room for the text, so that a large one is not copied while it grows. Around payload and type
+    /// stand fewer than 200 bytes, and fewer than 200 more for each signature.
     fn written_len(&self, payload_type: &str) -> usize {
-        let signatures = self.signatures.len().saturating_mul(200);
-        BASE64
-            .encode_len(self.payload.len())
-            .saturating_add(payload_type.len())
-            .saturating_add(signatures)
-            .saturating_add(100)
+        let around = self.signatures.len().saturating_add(1).saturating_mul(200);
+        base64::encoded_len(self.payload.len()).saturating_add(payload_type.len()).saturating_add(around)
     }
 }
 
@@ -173,11 +171,11 @@ impl<'a> Text<'a> {
         cursor.literal(BEFORE_SIGNATURES)?;
         let mut signatures = Vec::new();
         while !cursor.rest.starts_with(AFTER_SIGNATURES.as_bytes()) {
-            if signatures.len() == shape.max_signatures {
-                return Err(EnvelopeError::SignatureCount { limit: shape.max_signatures });
-            }
             if !signatures.is_empty() {
                 cursor.literal(",")?;
+            }
+            if signatures.len() == shape.max_signatures {
+                return Err(EnvelopeError::SignatureCount { limit: shape.max_signatures });
             }
             cursor.literal(BEFORE_KEY_ID)?;
             let key_id = cursor.until_quote()?;
@@ -204,7 +202,7 @@ impl<'a> Text<'a> {
             signatures
                 .push(Signature { key_id: decode_key_id(key_id)?, bytes: decode_signature(signature)? });
         }
-        let payload = BASE64.decode(self.payload).ok().ok_or(EnvelopeError::Encoding { part: "payload" })?;
+        let payload = base64::decode(self.payload).ok_or(EnvelopeError::Encoding { part: "payload" })?;
         Ok(Envelope { payload, signatures })
     }
 }
@@ -224,7 +222,7 @@ fn decode_key_id(text: &[u8]) -> Result<KeyId, EnvelopeError> {
 
 fn decode_signature(text: &[u8]) -> Result<[u8; 64], EnvelopeError> {
     // The length comes first, so that nothing is allocated for a long text.
-    let bytes = if text.len() == SIGNATURE_TEXT_BYTES { BASE64.decode(text).ok() } else { None };
+    let bytes = if text.len() == SIGNATURE_TEXT_BYTES { base64::decode(text) } else { None };
     bytes.and_then(|bytes| bytes.try_into().ok()).ok_or(EnvelopeError::Encoding { part: "sig" })
 }
 
@@ -273,3 +271,173 @@ const AFTER_SIGNATURES: &str = "]}";
 
 /// 64 bytes in padded base64.
 const SIGNATURE_TEXT_BYTES: usize = 88;
+
+#[cfg(test)]
+mod tests {
+    use crate::world::signing_key;
+
+    use super::*;
+
+    const TYPE: &str = "application/example";
+    const SHAPE: Shape = Shape { payload_type: TYPE, max_bytes: 1_000, max_signatures: 2 };
+
+    #[test]
+    fn the_signed_bytes_are_those_of_the_dsse_specification() {
+        let signed = pae("http://example.com/HelloWorld", b"hello world");
+        assert_eq!(signed, b"DSSEv1 29 http://example.com/HelloWorld 11 hello world");
+        assert_eq!(pae("", b""), b"DSSEv1 0  0 ");
+    }
+
+    #[test]
+    fn the_text_is_exactly_this() {
+        let key_id = "0".repeat(64).parse().unwrap();
+        let signature = Signature { key_id, bytes: [0; 64] };
+        let envelope = Envelope { payload: b"hi?".to_vec(), signatures: vec![signature] };
+        let expected = [
+            r#"{"payload":"aGk/","payloadType":"application/example","signatures":["#,
+            &format!(r#"{{"keyid":"{}","sig":"{}A=="}}]}}"#, "0".repeat(64), "A".repeat(85)),
+        ]
+        .concat();
+        assert_eq!(String::from_utf8(envelope.write(TYPE)).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let keys = [signing_key(), signing_key()];
+        for count in 1..=2 {
+            let bytes = written(b"payload", &keys[..count]);
+            let envelope = Envelope::read(&bytes, &SHAPE).unwrap();
+            assert_eq!(envelope.payload, b"payload");
+            let message = pae(TYPE, b"payload");
+            assert!(envelope.is_signed_by(&keys[0].public(), &message));
+            assert_eq!(envelope.is_signed_by(&keys[1].public(), &message), count == 2);
+            assert_eq!(envelope.write(TYPE), bytes);
+        }
+    }
+
+    #[test]
+    fn the_limits_are_met_exactly() {
+        let keys = [signing_key(), signing_key(), signing_key()];
+        let fitting = (0..1_000).map(|length| written(&vec![0; length], &keys[..1]));
+        let fitting: Vec<_> = fitting.filter(|bytes| (997..=1_003).contains(&bytes.len())).collect();
+        assert!(fitting.iter().any(|bytes| bytes.len() > 1_000));
+        for bytes in fitting {
+            let refused = EnvelopeError::Oversize { size: bytes.len(), limit: 1_000 };
+            let expected = if bytes.len() <= 1_000 { None } else { Some(refused) };
+            assert_eq!(Envelope::read(&bytes, &SHAPE).err(), expected);
+        }
+        let count = Some(EnvelopeError::SignatureCount { limit: 2 });
+        assert_eq!(Envelope::read(&written(b"", &keys), &SHAPE).err(), count);
+        assert_eq!(Envelope::read(&written(b"", &[]), &SHAPE).err(), count);
+    }
+
+    #[test]
+    fn reading_ends_at_the_first_signature_too_many() {
+        let mut text = String::from_utf8(written(b"", &[signing_key(), signing_key()])).unwrap();
+        text.truncate(text.len() - 2);
+        // What follows the second signature is not even an envelope.
+        let refused = Envelope::read(format!("{text},garbage").as_bytes(), &SHAPE);
+        assert_eq!(refused.err(), Some(EnvelopeError::SignatureCount { limit: 2 }));
+    }
+
+    #[test]
+    fn one_key_signs_once() {
+        let key = signing_key();
+        let mut envelope = Envelope::read(&written(b"", &[key]), &SHAPE).unwrap();
+        let again = Signature { bytes: [7; 64], ..envelope.signatures[0] };
+        envelope.signatures.insert(0, again);
+        let refused = Envelope::read(&envelope.write(TYPE), &SHAPE);
+        assert_eq!(refused.err(), Some(EnvelopeError::DuplicateSignature));
+    }
+
+    #[test]
+    fn every_other_spelling_is_refused() {
+        let text = String::from_utf8(written(&[0xfb, 0xef, 0xbe, 0xff], &[signing_key()])).unwrap();
+        let (key_id, signature) =
+            (&text[text.find("keyid").unwrap() + 8..][..64], text.find("sig\"").unwrap() + 6);
+        let signature = &text[signature..][..88];
+        assert!(Envelope::read(text.as_bytes(), &SHAPE).is_ok());
+        let replaced = |from: &str, to: &str| {
+            assert!(text.contains(from), "{from}");
+            text.replacen(from, to, 1)
+        };
+        let table = [
+            ("malformed_envelope", String::new()),
+            ("malformed_envelope", "{}".to_owned()),
+            ("malformed_envelope", "null".to_owned()),
+            ("malformed_envelope", format!("\u{feff}{text}")),
+            ("malformed_envelope", format!("{text}\n")),
+            ("malformed_envelope", format!("{text}{text}")),
+            ("malformed_envelope", format!("[{text}]")),
+            ("malformed_envelope", replaced(",", ", ")),
+            ("malformed_envelope", replaced(":", ": ")),
+            ("malformed_envelope", replaced("payload", "Payload")),
+            ("malformed_envelope", replaced("payload", "p\\u0061yload")),
+            ("malformed_envelope", replaced("]}", r#"],"extra":1}"#)),
+            ("malformed_envelope", replaced("{", r#"{"payload":"","#)),
+            ("malformed_envelope", replaced("\"}", r#"","extra":1}"#)),
+            ("malformed_envelope", replaced("]}", ",]}")),
+            ("malformed_envelope", replaced("[", "[,")),
+            ("malformed_envelope", replaced("[", "[null,")),
+            ("malformed_envelope", replaced("keyid", "keyId")),
+            ("wrong_payload_type", replaced("application", "Application")),
+            ("wrong_payload_type", replaced("application/", r"application\/")),
+            ("wrong_payload_type", replaced("example", "example ")),
+            ("wrong_payload_type", replaced("example", "")),
+            ("bad_encoding", replaced("++++/w==", "----_w==")),
+            ("bad_encoding", replaced("++++/w==", "++++/w=")),
+            ("bad_encoding", replaced("++++/w==", "++++/w")),
+            ("bad_encoding", replaced("++++/w==", "++++/x==")),
+            ("bad_encoding", replaced("++++/w==", "++++ /w==")),
+            ("bad_encoding", replaced("++++/w==", "++++\n/w==")),
+            ("bad_encoding", replaced("++++/w==", "/w==++++")),
+            ("bad_encoding", replaced("++++/w==", r"++++\/w==")),
+            ("bad_encoding", replaced("++++/w==", "++++/w==\0")),
+            ("bad_encoding", replaced(key_id, &key_id.to_uppercase())),
+            ("bad_encoding", replaced(key_id, "")),
+            ("bad_encoding", replaced(key_id, &key_id[1..])),
+            ("bad_encoding", replaced(key_id, &format!("é{}", &key_id[2..]))),
+            ("bad_encoding", replaced(signature, "")),
+            ("bad_encoding", replaced(signature, &"A".repeat(88))),
+            ("bad_encoding", replaced(signature, &format!("{}AA==", "A".repeat(80)))),
+            ("bad_encoding", replaced(signature, &format!("{}B==", "A".repeat(85)))),
+        ];
+        for (name, bad) in table {
+            let error =
+                Envelope::read(bad.as_bytes(), &SHAPE).err().unwrap_or_else(|| panic!("accepted {bad}"));
+            assert_eq!(error.name(), name, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_where_the_text_goes_wrong() {
+        let text = String::from_utf8(written(b"", &[signing_key()])).unwrap();
+        let refused =
+            Envelope::read(text.replace("\",\"payloadType", "\", \"payloadType").as_bytes(), &SHAPE);
+        assert_eq!(refused.err(), Some(EnvelopeError::Malformed { at: 12 }));
+    }
+
+    #[test]
+    fn every_refusal_has_a_text_of_its_own() {
+        let table = [
+            (EnvelopeError::Oversize { size: 3, limit: 2 }, "an envelope of 3 bytes is over the limit of 2"),
+            (EnvelopeError::Malformed { at: 7 }, "not the exact text of an envelope at byte 7"),
+            (EnvelopeError::PayloadType { expected: "a/b" }, "the envelope has not the payload type a/b"),
+            (EnvelopeError::SignatureCount { limit: 2 }, "the envelope has not between 1 and 2 signatures"),
+            (
+                EnvelopeError::Encoding { part: "sig" },
+                "the sig of the envelope is not in its one canonical encoding",
+            ),
+            (EnvelopeError::DuplicateSignature, "the envelope has two signatures of one key"),
+        ];
+        for (error, text) in table {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    fn written(payload: &[u8], keys: &[crate::SigningKey]) -> Vec<u8> {
+        let message = pae(TYPE, payload);
+        let sign = |key: &crate::SigningKey| Signature { key_id: key.key_id(), bytes: key.sign(&message) };
+        Envelope { payload: payload.to_vec(), signatures: keys.iter().map(sign).collect() }.write(TYPE)
+    }
+}

@@ -2,12 +2,12 @@
 
 use std::{fmt, str::FromStr};
 
-use data_encoding::BASE64;
 use hpke::{Deserializable, Kem as _, Serializable, kem::X25519HkdfSha256};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
+    base64,
     randomness::{NoRandomness, fresh32},
     signing::below_p,
 };
@@ -31,7 +31,10 @@ pub struct HostIdentity {
 }
 
 /// A host's X25519 private key, wiped on drop, not printable.
-pub struct HostPrivateKey(Zeroizing<[u8; 32]>);
+pub struct HostPrivateKey {
+    secret: Zeroizing<[u8; 32]>,
+    public: HostPublicKey,
+}
 
 /// A host's X25519 public key: canonical, and not of low order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,30 +67,29 @@ impl HostId {
 impl HostPrivateKey {
     /// Makes a key.
     pub fn generate() -> Result<Self, HostKeyError> {
-        fresh32().map(Self).map_err(HostKeyError::Randomness)
+        let secret = fresh32().map_err(HostKeyError::Randomness)?;
+        Self::from_bytes(secret.as_slice())
     }
 
-    /// Takes the 32 raw bytes of a private key.
+    /// Takes the 32 raw bytes of a private key (RFC 7748 §5); any 32 bytes are one.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, HostKeyError> {
-        let bytes = bytes.try_into().ok().ok_or(HostKeyError::Length)?;
-        Ok(Self(Zeroizing::new(bytes)))
+        let secret = Zeroizing::new(bytes.try_into().ok().ok_or(HostKeyError::Length)?);
+        let public = X25519HkdfSha256::sk_to_pk(&for_hpke(&secret));
+        Ok(Self { secret, public: HostPublicKey(public.to_bytes().into()) })
     }
 
     /// The 32 raw bytes, to be stored.
     pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
-        self.0.clone()
+        self.secret.clone()
     }
 
     /// The public half.
     pub fn public(&self) -> HostPublicKey {
-        let public = X25519HkdfSha256::sk_to_pk(&self.for_hpke());
-        HostPublicKey(public.to_bytes().into())
+        self.public
     }
 
-    /// The key as the HPKE crate holds it, which wipes its copy too.
-    #[expect(clippy::expect_used, reason = "the only error of this conversion is a wrong length")]
     pub(crate) fn for_hpke(&self) -> <X25519HkdfSha256 as hpke::Kem>::PrivateKey {
-        Deserializable::from_bytes(self.0.as_slice()).expect("a private key is 32 bytes")
+        for_hpke(&self.secret)
     }
 }
 
@@ -149,8 +151,14 @@ impl From<HostId> for String {
 
 impl fmt::Debug for HostPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE64.encode(&self.0))
+        f.write_str(&base64::encode(&self.0))
     }
+}
+
+/// The key as the HPKE crate holds it, which wipes its copy too.
+#[expect(clippy::expect_used, reason = "the only error of this conversion is a wrong length")]
+fn for_hpke(secret: &[u8; 32]) -> <X25519HkdfSha256 as hpke::Kem>::PrivateKey {
+    Deserializable::from_bytes(secret).expect("a private key is 32 bytes")
 }
 
 /// The rule of every id that travels: `[A-Za-z0-9][A-Za-z0-9_-]{0,63}`.
@@ -179,3 +187,73 @@ const LOW_ORDER: [[u8; 32]; 5] = [
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
     ],
 ];
+
+#[cfg(test)]
+mod tests {
+    use hpke::{OpModeS, aead::AesGcm256, kdf::HkdfSha256};
+
+    use super::*;
+
+    #[test]
+    fn a_key_pair_is_that_of_rfc_7748() {
+        let private = [
+            0x77, 0x07, 0x6d, 0x0a, 0x73, 0x18, 0xa5, 0x7d, 0x3c, 0x16, 0xc1, 0x72, 0x51, 0xb2, 0x66, 0x45,
+            0xdf, 0x4c, 0x2f, 0x87, 0xeb, 0xc0, 0x99, 0x2a, 0xb1, 0x77, 0xfb, 0xa5, 0x1d, 0xb9, 0x2c, 0x2a,
+        ];
+        let key = HostPrivateKey::from_bytes(&private).unwrap();
+        assert_eq!(base64::encode(key.public().as_bytes()), "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=");
+        assert_eq!(*key.to_bytes(), private);
+    }
+
+    #[test]
+    fn made_keys_differ_and_are_read_back() {
+        let [one, two] = [(); 2].map(|()| HostPrivateKey::generate().unwrap());
+        assert_ne!(one.public(), two.public());
+        assert_eq!(HostPrivateKey::from_bytes(one.to_bytes().as_slice()).unwrap().public(), one.public());
+        assert_eq!(HostPublicKey::from_bytes(one.public().as_bytes()), Ok(one.public()));
+    }
+
+    #[test]
+    fn low_order_public_keys_are_refused() {
+        for key in LOW_ORDER {
+            assert_eq!(HostPublicKey::from_bytes(&key), Err(HostKeyError::LowOrder));
+            let raw = Deserializable::from_bytes(&key).unwrap();
+            let sealed = hpke::single_shot_seal::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
+                &OpModeS::Base,
+                &raw,
+                b"",
+                b"",
+                b"",
+            );
+            assert!(sealed.is_err(), "what is listed here gives an all-zero secret");
+        }
+    }
+
+    #[test]
+    fn public_keys_have_one_encoding_and_one_length() {
+        for low in 0xed..=0xff_u8 {
+            let mut key = [0xff; 32];
+            (key[0], key[31]) = (low, 0x7f);
+            assert_eq!(HostPublicKey::from_bytes(&key), Err(HostKeyError::NotCanonical), "{low:x}");
+        }
+        let mut key = *HostPrivateKey::generate().unwrap().public().as_bytes();
+        key[31] |= 0x80;
+        assert_eq!(HostPublicKey::from_bytes(&key), Err(HostKeyError::NotCanonical));
+        for length in [0, 31, 33] {
+            assert_eq!(HostPublicKey::from_bytes(&vec![9; length]), Err(HostKeyError::Length));
+            assert_eq!(HostPrivateKey::from_bytes(&vec![9; length]).err(), Some(HostKeyError::Length));
+        }
+    }
+
+    #[test]
+    fn ids_are_of_one_form() {
+        for good in ["h", "0", "host_a-B9", &"h".repeat(64)] {
+            assert_eq!(good.parse::<HostId>().unwrap().as_str(), good);
+            assert!(serde_json::from_str::<HostId>(&format!("\"{good}\"")).is_ok());
+        }
+        for bad in ["", "_h", "-h", "h.", "h/", "h h", "h\0", "hé", &"h".repeat(65)] {
+            assert_eq!(bad.parse::<HostId>(), Err(HostIdError), "{bad}");
+            assert_eq!(HostId::try_from(bad.to_owned()), Err(HostIdError), "{bad}");
+        }
+    }
+}

@@ -13,6 +13,7 @@
 //! The format is described byte for byte in `docs/snapshot-format.md`. Each check carries the same
 //! number there, above the function that makes it, and in the docs of the error it ends in.
 
+mod base64;
 mod digest;
 mod envelope;
 mod host;
@@ -25,6 +26,8 @@ mod sealing;
 mod signing;
 mod statement;
 mod trust;
+#[cfg(test)]
+mod world;
 
 pub use digest::{Digest, DigestError};
 pub use envelope::EnvelopeError;

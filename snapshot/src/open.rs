@@ -308,3 +308,6 @@ impl Admission {
 
 const SHAPE: Shape =
     Shape { payload_type: UPDATE_PAYLOAD_TYPE, max_bytes: MAX_ENVELOPE_BYTES, max_signatures: 1 };
+
+#[cfg(test)]
+mod tests;

@@ -75,7 +75,8 @@ impl ContentKey {
     /// The body of an update that says `text`.
     pub(crate) fn encrypt(&self, text: &[u8]) -> Result<Vec<u8>, SealError> {
         let salt = fresh32().map_err(SealError::Randomness)?;
-        let mut body = Vec::with_capacity(body_len(&self.host_id, text.len()));
+        // Never grown, since growing would leave an unwiped copy of the text behind.
+        let mut body = Vec::with_capacity(text.len().saturating_add(MAX_FRAME_BYTES));
         body.extend_from_slice(self.host_id.as_str().as_bytes());
         body.push(0);
         body.extend_from_slice(&self.sealed);
@@ -146,13 +147,6 @@ impl<'a> Body<'a> {
     }
 }
 
-/// The length of a body around a statement of `text` bytes.
-pub(crate) fn body_len(host_id: &HostId, text: usize) -> usize {
-    [host_id.as_str().len(), 1, SEALED_KEY_BYTES, SALT_BYTES, text, TAG_BYTES]
-        .into_iter()
-        .fold(0, usize::saturating_add)
-}
-
 fn seal_key(
     key: &[u8; 32],
     id: &HostId,
@@ -221,3 +215,90 @@ const ENCAPSULATED_BYTES: usize = 32;
 const SEALED_KEY_BYTES: usize = 80;
 const SALT_BYTES: usize = 32;
 const TAG_BYTES: usize = 16;
+/// The most that a body has around its text.
+const MAX_FRAME_BYTES: usize = MAX_ID_BYTES + 1 + SEALED_KEY_BYTES + SALT_BYTES + TAG_BYTES;
+
+#[cfg(test)]
+mod tests {
+    use crate::world::{World, host};
+
+    use super::*;
+
+    #[test]
+    fn each_sealing_is_under_another_key() {
+        let world = World::new();
+        let [one, two] = [(); 2].map(|()| world.key.encrypt(b"the same text").unwrap());
+        let (one, two) = (Body::read(&one).unwrap(), Body::read(&two).unwrap());
+        assert_eq!(one.sealed, two.sealed);
+        assert_ne!(one.salt, two.salt);
+        assert_ne!(one.ciphertext, two.ciphertext);
+    }
+
+    #[test]
+    fn each_content_key_is_another_one() {
+        let host = host("host_1");
+        let [one, two] = [(); 2].map(|()| ContentKey::for_host(&host.id, &host.key.public()).unwrap());
+        assert_ne!(one.sealed, two.sealed);
+        assert_ne!(one.key, two.key);
+    }
+
+    #[test]
+    fn what_keys_are_bound_to_is_exactly_this() {
+        let id = "host_1".parse().unwrap();
+        let suite = "application/vnd.miosa.update.v1+hpke-x25519-aes256gcm";
+        let info = format!("miosa content key\0{suite}\0host_1");
+        assert_eq!(labelled(HPKE_LABEL, &id), info.as_bytes());
+        let info = format!("miosa update key\0{suite}\0host_1");
+        assert_eq!(labelled(HKDF_LABEL, &id), info.as_bytes());
+        let expected = [suite.as_bytes(), b"\0host_1\0", &[7; 80]].concat();
+        assert_eq!(additional_data(&id, &[7; 80]), expected);
+    }
+
+    #[test]
+    fn a_body_is_exactly_its_parts() {
+        let world = World::new();
+        let body = world.key.encrypt(b"text").unwrap();
+        assert_eq!(body.len(), "host_1".len() + 1 + 80 + 32 + "text".len() + 16);
+        assert_eq!(body[..7], *b"host_1\0");
+        assert_eq!(body[7..87], world.key.sealed);
+        let parts = Body::read(&body).unwrap();
+        assert_eq!(parts.salt, &body[87..119]);
+        assert_eq!(parts.ciphertext, &body[119..]);
+    }
+
+    #[test]
+    fn one_key_agreement_serves_until_another_sealed_key_comes() {
+        let world = World::new();
+        let again = ContentKey::for_host(&world.host.id, &world.host.key.public()).unwrap();
+        let mut opened = OpenedKeys::new();
+        for key in [&world.key, &again] {
+            let body = key.encrypt(b"text").unwrap();
+            let body = Body::read(&body).unwrap();
+            assert_eq!(*opened.decrypt(&body, &world.host).unwrap(), b"text");
+            let known = opened.0.as_ref().unwrap();
+            assert_eq!((&known.sealed, &known.key), (&key.sealed, &key.key));
+        }
+    }
+
+    #[test]
+    fn a_failed_opening_remembers_nothing_new() {
+        let world = World::new();
+        let mut opened = OpenedKeys::new();
+        let mut body = world.key.encrypt(b"text").unwrap();
+        body[7] ^= 1;
+        assert!(opened.decrypt(&Body::read(&body).unwrap(), &world.host).is_err());
+        assert!(opened.0.is_none());
+    }
+
+    #[test]
+    fn a_low_order_encapsulation_does_not_open() {
+        let world = World::new();
+        let mut body = world.key.encrypt(b"text").unwrap();
+        for first in [0, 1] {
+            body[7..39].fill(0);
+            body[7] = first;
+            let refused = OpenedKeys::new().decrypt(&Body::read(&body).unwrap(), &world.host);
+            assert_eq!(refused.err(), Some(Undecryptable));
+        }
+    }
+}

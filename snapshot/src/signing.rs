@@ -2,15 +2,15 @@
 
 use std::{fmt, str::FromStr};
 
-use data_encoding::BASE64;
 use ring::{
     rand::SystemRandom,
     signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use zeroize::Zeroizing;
 
 use crate::{
+    base64,
     digest::{Digest, DigestError},
     randomness::NoRandomness,
 };
@@ -120,21 +120,21 @@ impl VerifyingKey {
 
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE64.encode(&self.0))
+        f.write_str(&base64::encode(&self.0))
     }
 }
 
 impl Serialize for VerifyingKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&BASE64.encode(&self.0))
+        serializer.serialize_str(&base64::encode(&self.0))
     }
 }
 
 impl<'de> Deserialize<'de> for VerifyingKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bytes = BASE64.decode(text.as_bytes()).map_err(serde::de::Error::custom)?;
-        Self::from_bytes(&bytes).map_err(serde::de::Error::custom)
+        let bytes = base64::decode(text.as_bytes()).ok_or_else(|| D::Error::custom("not strict base64"))?;
+        Self::from_bytes(&bytes).map_err(D::Error::custom)
     }
 }
 
@@ -197,3 +197,130 @@ const SMALL_ORDER: [[u8; 32]; 5] = [
         0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
     ],
 ];
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+
+    use crate::world::signing_key;
+
+    use super::*;
+
+    #[test]
+    fn the_first_test_of_rfc_8032_is_met() {
+        // PKCS#8 version 1 is a fixed head and the seed; `openssl genpkey` writes the same.
+        let head = "302e020100300506032b657004220420";
+        let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+        let key = SigningKey::from_pkcs8(&hex(&format!("{head}{seed}"))).unwrap();
+        let public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        assert_eq!(key.public().as_bytes().as_slice(), hex(public));
+        let signature = "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155\
+                         5fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b";
+        assert_eq!(key.sign(b"").as_slice(), hex(signature));
+        assert!(key.public().verifies(b"", &key.sign(b"")));
+        assert_eq!(
+            key.key_id().to_string(),
+            "21fe31dfa154a261626bf854046fd2271b7bed4b6abe45aa58877ef47f9721b9"
+        );
+    }
+
+    #[test]
+    fn a_made_key_is_read_back() {
+        let (key, pkcs8) = SigningKey::generate().unwrap();
+        let again = SigningKey::from_pkcs8(&pkcs8).unwrap();
+        assert_eq!(again.key_id(), key.key_id());
+        assert!(key.public().verifies(b"message", &again.sign(b"message")));
+    }
+
+    #[test]
+    fn damaged_private_keys_are_refused() {
+        let (_, pkcs8) = SigningKey::generate().unwrap();
+        for length in 0..pkcs8.len() {
+            assert_eq!(
+                SigningKey::from_pkcs8(&pkcs8[..length]).err(),
+                Some(KeyError::PrivateKey),
+                "{length}"
+            );
+        }
+        let mut halves_apart = pkcs8.to_vec();
+        *halves_apart.last_mut().unwrap() ^= 1;
+        assert_eq!(SigningKey::from_pkcs8(&halves_apart).err(), Some(KeyError::PrivateKey));
+    }
+
+    #[test]
+    fn only_the_right_signature_verifies() {
+        let (key, other) = (signing_key(), signing_key());
+        let signature = key.sign(b"message");
+        assert!(key.public().verifies(b"message", &signature));
+        assert!(!key.public().verifies(b"messagf", &signature));
+        assert!(!other.public().verifies(b"message", &signature));
+        for bit in 0..512 {
+            let mut flipped = signature;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(!key.public().verifies(b"message", &flipped), "{bit}");
+        }
+    }
+
+    #[test]
+    fn a_signature_has_no_second_form() {
+        // S and S + L stand for the same scalar; the second is refused (RFC 8032 §5.1.7).
+        let order = hex("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
+        let key = signing_key();
+        let mut signature = key.sign(b"message");
+        let mut carry = 0;
+        for (digit, addend) in signature[32..].iter_mut().zip(order) {
+            let sum = u16::from(*digit) + u16::from(addend) + carry;
+            [*digit, _] = sum.to_le_bytes();
+            carry = sum >> 8;
+        }
+        assert!(!key.public().verifies(b"message", &signature));
+    }
+
+    #[test]
+    fn small_order_keys_are_refused_since_their_signatures_prove_nothing() {
+        let identity = SMALL_ORDER[0];
+        let forged: [u8; 64] = [identity, [0; 32]].concat().try_into().unwrap();
+        assert!(VerifyingKey(identity).verifies(b"any", &forged), "the reason for the rule");
+        assert!(VerifyingKey(identity).verifies(b"message", &forged), "the reason for the rule");
+        for y in SMALL_ORDER {
+            for sign in [0, 0x80] {
+                let mut key = y;
+                key[31] |= sign;
+                assert_eq!(VerifyingKey::from_bytes(&key), Err(KeyError::SmallOrder));
+            }
+        }
+    }
+
+    #[test]
+    fn keys_have_one_encoding_and_one_length() {
+        // The nineteen numbers from p up to 2^255, each with either sign of x.
+        for low in 0xed..=0xff_u8 {
+            for sign in [0x7f, 0xff] {
+                let mut key = [0xff; 32];
+                (key[0], key[31]) = (low, sign);
+                assert_eq!(VerifyingKey::from_bytes(&key), Err(KeyError::PublicKey), "{low:x}");
+            }
+        }
+        let key = signing_key().public();
+        assert_eq!(VerifyingKey::from_bytes(key.as_bytes()), Ok(key));
+        assert_eq!(VerifyingKey::from_bytes(&key.as_bytes()[1..]), Err(KeyError::PublicKey));
+        assert_eq!(VerifyingKey::from_bytes(&[]), Err(KeyError::PublicKey));
+    }
+
+    #[test]
+    fn keys_travel_in_strict_base64() {
+        let key = signing_key().public();
+        let text = serde_json::to_string(&key).unwrap();
+        assert_eq!(text.len(), 46);
+        assert_eq!(serde_json::from_str::<VerifyingKey>(&text).unwrap(), key);
+        for bad in
+            [text.replace('=', ""), text.replace("=\"", "=\\n\""), "\"\"".to_owned(), "null".to_owned()]
+        {
+            assert!(serde_json::from_str::<VerifyingKey>(&bad).is_err(), "{bad}");
+        }
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        HEXLOWER.decode(text.as_bytes()).unwrap()
+    }
+}
