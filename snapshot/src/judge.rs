@@ -69,15 +69,15 @@ pub enum Verdict {
 /// Why a verified update is not applied. It never disturbs what is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// J2: below the floor.
-    #[error("the update is older than what this host has accepted before")]
-    BelowFloor,
-    /// J3: the floor is lost, and this is not a full update of the last 15 minutes.
-    #[error("the floor of this host is lost and only a recent full update can set another")]
-    FloorLost,
-    /// J4: below the held version.
+    /// J2: below the held version.
     #[error("the update is older than the state that is held")]
     StaleVersion,
+    /// J3: below the floor.
+    #[error("the update is older than what this host has accepted before")]
+    BelowFloor,
+    /// J4: the floor is lost, and this is not a full update of the last 15 minutes.
+    #[error("the floor of this host is lost and only a recent full update can set another")]
+    FloorLost,
     /// J5: not on top of exactly the held state, or there is none. A full update is needed.
     #[error("the update does not apply on top of the state that is held")]
     WrongBase,
@@ -94,9 +94,9 @@ pub fn judge(update: &Verified, held: Option<&Held>, floor: FloorCheck) -> Resul
     if is_known(update, held) {
         return Ok(Verdict::Unchanged);
     }
+    check_not_stale(update, held)?;
     check_floor(update, floor)?;
     check_lost_floor(update, floor)?;
-    check_not_stale(update, held)?;
     let verdict = check_base(update, held)?;
     check_issued(update, held, floor)?;
     Ok(verdict)
@@ -138,12 +138,12 @@ impl Refusal {
     /// The stable name of this refusal.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::BelowFloor => "below_floor",
             Self::StaleVersion => "stale_version",
+            Self::BelowFloor => "below_floor",
+            Self::FloorLost => "floor_lost",
             Self::WrongBase => "wrong_base",
             Self::Equivocation => "equivocation",
             Self::IssuedBackwards => "issued_backwards",
-            Self::FloorLost => "floor_lost",
         }
     }
 
@@ -161,7 +161,15 @@ fn is_known(update: &Verified, held: Option<&Held>) -> bool {
     held.is_some_and(|held| update.digest() == held.last || update.digest() == held.state)
 }
 
-// J2. (epoch, version) is not below the floor.
+// J2. (epoch, version) is not below the held one.
+fn check_not_stale(update: &Verified, held: Option<&Held>) -> Result<(), Refusal> {
+    match held {
+        Some(held) if position(update) < held.position() => Err(Refusal::StaleVersion),
+        Some(_) | None => Ok(()),
+    }
+}
+
+// J3. (epoch, version) is not below the floor.
 fn check_floor(update: &Verified, floor: FloorCheck) -> Result<(), Refusal> {
     match floor {
         FloorCheck::AtLeast(floor) if position(update) < (floor.epoch, floor.version) => {
@@ -171,7 +179,7 @@ fn check_floor(update: &Verified, floor: FloorCheck) -> Result<(), Refusal> {
     }
 }
 
-// J3. Where the floor is lost, the update is a full one issued within the last 15 minutes.
+// J4. Where the floor is lost, the update is a full one issued within the last 15 minutes.
 fn check_lost_floor(update: &Verified, floor: FloorCheck) -> Result<(), Refusal> {
     let FloorCheck::Lost { now_ms } = floor else { return Ok(()) };
     let Statement { kind, times, .. } = update.statement();
@@ -180,14 +188,6 @@ fn check_lost_floor(update: &Verified, floor: FloorCheck) -> Result<(), Refusal>
         return Err(Refusal::FloorLost);
     }
     Ok(())
-}
-
-// J4. (epoch, version) is not below the held one.
-fn check_not_stale(update: &Verified, held: Option<&Held>) -> Result<(), Refusal> {
-    match held {
-        Some(held) if position(update) < held.position() => Err(Refusal::StaleVersion),
-        Some(_) | None => Ok(()),
-    }
 }
 
 // J5. An incremental update or heartbeat is on top of exactly the held epoch, version and envelope.
@@ -228,3 +228,7 @@ fn position(update: &Verified) -> (u64, u64) {
 }
 
 const LOST_FLOOR_MAX_AGE_MS: u64 = 15 * 60 * 1000;
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "numbers of tests are small")]
+mod tests;

@@ -310,4 +310,5 @@ const SHAPE: Shape =
     Shape { payload_type: UPDATE_PAYLOAD_TYPE, max_bytes: MAX_ENVELOPE_BYTES, max_signatures: 1 };
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "numbers of tests are small")]
 mod tests;

@@ -255,6 +255,7 @@ const FORMAT: u64 = 1;
 const MAX_FRAME_BYTES: usize = 1024;
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "numbers of tests are small")]
 mod tests {
     use proptest::prelude::*;
 

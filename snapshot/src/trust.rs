@@ -257,3 +257,6 @@ fn finish(envelope: &Envelope) -> Result<Vec<u8>, TrustError> {
 
 const SHAPE: Shape =
     Shape { payload_type: TRUST_PAYLOAD_TYPE, max_bytes: MAX_TRUST_BYTES, max_signatures: MAX_SIGNATURES };
+
+#[cfg(test)]
+mod tests;
