@@ -1,12 +1,20 @@
 //! The HTTP APIs: `/api/v1` for tenants. One file per resource, each with its routes, beside what
 //! they share: who calls, what a body may hold, how errors look.
 
+pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod caller;
+pub(crate) mod env;
 pub(crate) mod error;
 pub(crate) mod fields;
+pub(crate) mod idempotency;
+mod metadata;
+mod profiles;
+mod provider_keys;
 pub(crate) mod query;
+pub(crate) mod record_id;
 pub(crate) mod request;
+mod variables;
 
 use axum::{Router, middleware};
 
@@ -16,6 +24,7 @@ use error::ApiError;
 /// All routes of `--listen`.
 pub(crate) fn router(app: App) -> Router {
     Router::new()
+        .nest("/api/v1", profiles::routes().merge(variables::routes()))
         .fallback(async || ApiError::not_found("route"))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(middleware::from_fn(request::envelope))

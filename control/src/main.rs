@@ -10,6 +10,7 @@ mod clock;
 mod commands;
 mod logging;
 mod ops;
+mod page;
 mod report;
 mod server;
 mod setup;

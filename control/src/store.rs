@@ -5,17 +5,21 @@
 //! together and tells the rest of the process afterwards. Nothing here decides who may do what.
 
 pub(crate) mod api_keys;
+pub(crate) mod changes;
 mod connect;
 pub(crate) mod data_keys;
 pub(crate) mod feed;
 pub(crate) mod hosts;
+pub(crate) mod idempotency;
 pub(crate) mod meta;
+pub(crate) mod profiles;
 pub(crate) mod trust;
+pub(crate) mod variables;
 pub(crate) mod write;
 
 use std::sync::Arc;
 
-use sqlx::AnyPool;
+use sqlx::{Any, AnyPool, Transaction};
 
 use crate::at_rest::{AtRestError, MasterKey};
 use crate::token::NoRandomness;
@@ -39,6 +43,9 @@ struct Inner {
     keys: KeyRing,
     feed: Feed,
 }
+
+/// A read of one state of the database. To be dropped when done.
+pub(crate) type Read = Transaction<'static, Any>;
 
 /// Why the store can't do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +80,20 @@ impl Store {
     /// For reads outside a write. On `SQLite` these connections can't write.
     pub(crate) fn reader(&self) -> &AnyPool {
         &self.0.reader
+    }
+
+    /// For what is no change: notes about hosts and the like, outside audit and change numbers.
+    pub(crate) fn writer(&self) -> &AnyPool {
+        &self.0.writer
+    }
+
+    /// Begins a read that sees one state of the database in all its statements.
+    pub(crate) async fn read(&self) -> Result<Read, StoreError> {
+        let statement = match self.0.database {
+            Database::Sqlite(_) => "BEGIN",
+            Database::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        self.reader().begin_with(statement).await.doing("begin a read")
     }
 
     /// The key above all others.

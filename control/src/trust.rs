@@ -1,6 +1,12 @@
-//! The first trust document: made once, when a database is new.
+//! The first trust document: made once, when a database is new. Rotation comes later; both keys
+//! are online until an operator takes the root away.
 
-use crate::store::{Store, StoreError};
+use miosa_snapshot::{Digest, KeyError, Signer, SigningKey, TrustDocument, TrustError};
+use zeroize::Zeroizing;
+
+use crate::clock::Millis;
+use crate::store::trust::{StoredKey, StoredTrust};
+use crate::store::{Origin, Store, StoreError};
 
 /// Why the first trust document can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +14,12 @@ pub(crate) enum FoundTrustError {
     /// The store.
     #[error("cannot read or store trust documents")]
     Store(#[from] StoreError),
+    /// A key.
+    #[error("cannot make a signing key")]
+    Key(#[from] KeyError),
+    /// The document.
+    #[error("cannot sign the trust document")]
+    Sign(#[from] TrustError),
 }
 
 /// Makes root key, signer and trust document version 1, unless the database has one.
@@ -15,5 +27,38 @@ pub(crate) async fn found(store: &Store) -> Result<(), FoundTrustError> {
     if !store.trust_documents().await?.is_empty() {
         return Ok(());
     }
+    let now = Millis::now();
+    let (root, root_pkcs8) = SigningKey::generate()?;
+    let (signer, signer_pkcs8) = SigningKey::generate()?;
+    let document = TrustDocument {
+        version: 1,
+        epoch: 1,
+        threshold: 1,
+        roots: vec![root.public()],
+        signers: vec![Signer {
+            key: signer.public(),
+            expires_at: now.plus(SIGNER_LIFETIME).unsigned(),
+            tenants: None,
+        }],
+        expires_at: now.plus(DOCUMENT_LIFETIME).unsigned(),
+    };
+    let envelope = document.sign(&[&root])?;
+    let trust = StoredTrust { version: 1, digest: Digest::of(&envelope).as_bytes().to_vec(), envelope };
+    let origin = Origin { actor: "setup".to_owned(), request_id: String::new() };
+    let write = store.begin(&origin).await?;
+    // Another process may have been first; then its document stands, and these keys are dropped.
+    if write.found_trust(&stored(&root, root_pkcs8), &stored(&signer, signer_pkcs8), &trust).await? {
+        tracing::info!(digest = %Digest::of(&trust.envelope), "made a root key, a signer and trust document 1");
+    }
     Ok(())
 }
+
+fn stored(key: &SigningKey, pkcs8: Zeroizing<Vec<u8>>) -> StoredKey {
+    StoredKey { id: key.key_id().to_string(), pkcs8 }
+}
+
+/// Ten years: the root key lies beside the signer for now, so that an expiry would protect nobody
+/// and would stop every host on that day. Shorter ones come with rotation.
+const DOCUMENT_LIFETIME: i64 = 10 * YEAR;
+const SIGNER_LIFETIME: i64 = 10 * YEAR;
+const YEAR: i64 = 365 * 24 * 60 * 60 * 1000;

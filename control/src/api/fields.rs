@@ -4,9 +4,11 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, FieldError};
+use super::query::Params;
 
 /// The members of a body that haven't been taken yet, and what was wrong with those that have.
 #[derive(Debug)]
@@ -89,16 +91,29 @@ impl Fields {
         None
     }
 
-    /// Takes a field raw, for callers that judge it together with others.
-    pub(crate) fn take_raw(&mut self, field: &'static str) -> Option<Value> {
-        let value = self.members.remove(field)?;
-        self.given.push(field);
-        Some(value)
+    /// Takes fields that can't be changed: they may be sent as the current record shows them, so
+    /// that what was fetched can be sent back.
+    pub(crate) fn must_equal(&mut self, fixed: &[&'static str], current: &impl Serialize) {
+        if !fixed.iter().any(|field| self.members.contains_key(*field)) {
+            return;
+        }
+        let current = serde_json::to_value(current).unwrap_or_default();
+        for field in fixed {
+            if self.members.remove(*field).is_some_and(|sent| current.get(field) != Some(&sent)) {
+                self.wrong(*field, "can't be changed");
+            }
+        }
     }
 
     /// Notes that a field is wrong.
     pub(crate) fn wrong(&mut self, field: impl Into<String>, what: impl Display) {
         self.errors.push(FieldError::new(field, what.to_string()));
+    }
+
+    /// Ends, and ends the query's parameters with it, so that the errors of both are told together.
+    pub(crate) fn finish_with(mut self, params: Params) -> Result<Vec<&'static str>, ApiError> {
+        self.errors.extend(params.into_errors());
+        self.finish()
     }
 
     /// Ends: whatever has not been taken is unknown. Gives the names of the fields that were given,

@@ -75,11 +75,17 @@ impl Params {
     }
 
     /// Ends: whatever has not been taken is unknown.
-    pub(crate) fn finish(mut self) -> Result<(), ApiError> {
+    pub(crate) fn finish(self) -> Result<(), ApiError> {
+        let errors = self.into_errors();
+        if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(errors)) }
+    }
+
+    /// Ends, for whoever has more to complain about.
+    pub(super) fn into_errors(mut self) -> Vec<FieldError> {
         for name in std::mem::take(&mut self.sent).into_keys() {
             self.wrong(shown(&name), "is not a parameter that is known here");
         }
-        if self.errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.errors)) }
+        self.errors
     }
 }
 

@@ -1,7 +1,7 @@
 //! Data keys: one per tenant and generation, wrapped in the database, unwrapped in memory.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Doing as _, Store, StoreError};
 use crate::at_rest::DataKey;
@@ -9,7 +9,7 @@ use crate::clock::Millis;
 
 /// Unwrapped keys by tenant and generation.
 #[derive(Debug, Default)]
-pub(super) struct KeyRing(Mutex<BTreeMap<(String, i64), Arc<DataKey>>>);
+pub(super) struct KeyRing(Mutex<BTreeMap<String, BTreeMap<i64, Arc<DataKey>>>>);
 
 impl Store {
     /// The key that seals a tenant's new values, made if the tenant has none.
@@ -82,19 +82,22 @@ impl Store {
 
 impl KeyRing {
     fn latest(&self, tenant: &str) -> Option<Arc<DataKey>> {
-        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let range = (tenant.to_owned(), i64::MIN)..=(tenant.to_owned(), i64::MAX);
-        keys.range(range).next_back().map(|(_, key)| Arc::clone(key))
+        self.locked().get(tenant)?.last_key_value().map(|(_, key)| Arc::clone(key))
     }
 
     fn get(&self, tenant: &str, generation: i64) -> Option<Arc<DataKey>> {
-        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.get(&(tenant.to_owned(), generation)).map(Arc::clone)
+        self.locked().get(tenant)?.get(&generation).map(Arc::clone)
     }
 
     fn keep(&self, tenant: &str, generation: i64, key: DataKey) -> Arc<DataKey> {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(keys.entry((tenant.to_owned(), generation)).or_insert_with(|| Arc::new(key)))
+        let mut keys = self.locked();
+        let generations = keys.entry(tenant.to_owned()).or_default();
+        Arc::clone(generations.entry(generation).or_insert_with(|| Arc::new(key)))
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<i64, Arc<DataKey>>>> {
+        // Nothing is left half-done by a panic here: each change is one insertion.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,0 +1,235 @@
+//! `/api/v1/agent-runtime-profiles`: which harness an agent starts with, and what it may do.
+
+mod input;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use miosa_injector::model::ProfileId;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::answer::Answer;
+use super::body::Body;
+use super::caller::TenantCaller;
+use super::error::ApiError;
+use super::idempotency::IdempotencyKey;
+use super::query::Params;
+use super::record_id::{RecordId, not_found};
+use crate::app::App;
+use crate::auth::Access;
+use crate::page::Page;
+use crate::store::profiles::{ProfileColumns, ProfileWritten, StoredProfile};
+use crate::store::{Entry, Record, StoreError, Write};
+use input::Patch;
+
+/// The routes.
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/agent-runtime-profiles", get(list).post(create))
+        .route("/agent-runtime-profiles/{id}", get(fetch).put(update).patch(update).delete(delete))
+}
+
+async fn list(State(app): State<App>, caller: TenantCaller, mut params: Params) -> Result<Answer, ApiError> {
+    caller.may(Access::Read)?;
+    let filter = input::filter(&mut params);
+    let page = Page::new(params.take("limit"), params.take("cursor"));
+    params.finish()?;
+    let mut rows = app.store.profiles(caller.tenant().as_str(), &filter, &page).await?;
+    let next_cursor = page.cut(&mut rows, StoredProfile::position);
+    let shown: Vec<_> = rows.iter().map(Shown::of).collect();
+    Answer::list(&shown, next_cursor)
+}
+
+async fn fetch(
+    State(app): State<App>,
+    caller: TenantCaller,
+    RecordId(id): RecordId<ProfileId>,
+    params: Params,
+) -> Result<Answer, ApiError> {
+    caller.may(Access::Read)?;
+    params.finish()?;
+    let row = app.store.profile(caller.tenant().as_str(), id.as_str()).await?;
+    Answer::record(StatusCode::OK, &Shown::of(&row.ok_or_else(not_found::<ProfileId>)?))
+}
+
+async fn create(
+    State(app): State<App>,
+    caller: TenantCaller,
+    mut params: Params,
+    idempotency: IdempotencyKey,
+    body: Body,
+) -> Result<Response, ApiError> {
+    caller.may(Access::Write)?;
+    let tenant = caller.tenant().as_str();
+    let dry_run = params.switch("dry_run");
+    let idempotent = idempotency.with(body.bytes(), app.store.master_key());
+    let (columns, given) = input::parse_new(body.into_fields(), params)?;
+
+    // Only a kept answer is sealed, but its key can't be made once the write has begun.
+    let key = app.store.data_key(tenant).await?;
+    let mut write = app.store.begin(caller.origin()).await?;
+    if !dry_run
+        && let Some(idempotent) = &idempotent
+        && let Some(answer) = idempotent.replay(&mut write, tenant).await?
+    {
+        write.rollback().await?;
+        return Ok(answer);
+    }
+    let unseated = unseat(&mut write, tenant, &columns, "").await?;
+    let row = match write.insert_profile(tenant, &columns).await? {
+        ProfileWritten::Stored(row) => row,
+        ProfileWritten::NameTaken => return name_taken(write).await,
+    };
+    if dry_run {
+        write.rollback().await?;
+        let data = Shown { id: None, ..Shown::of(&row) };
+        let also = unseated.into_iter().collect();
+        return Ok(Answer::dry_run("create", None, Some(data), also)?.into_response());
+    }
+    let answer = Answer::record(StatusCode::CREATED, &Shown::of(&row))?;
+    if let Some(idempotent) = &idempotent {
+        idempotent.keep(&mut write, tenant, &key, &answer).await?;
+    }
+    commit(write, tenant, "profile.create", (&row.id, unseated.as_deref()), &given).await?;
+    Ok(answer.into_response())
+}
+
+async fn update(
+    State(app): State<App>,
+    caller: TenantCaller,
+    RecordId(id): RecordId<ProfileId>,
+    mut params: Params,
+    body: Body,
+) -> Result<Response, ApiError> {
+    caller.may(Access::Write)?;
+    let (tenant, id) = (caller.tenant().as_str(), id.as_str());
+    let dry_run = params.switch("dry_run");
+    let seen = app.store.profile(tenant, id).await?.ok_or_else(not_found::<ProfileId>)?;
+    let (patch, given) = Patch::parse(body.into_fields(), params, &seen.columns, &Shown::of(&seen))?;
+
+    let mut write = app.store.begin(caller.origin()).await?;
+    let Some(before) = write.profile_to_change(tenant, id).await? else {
+        write.rollback().await?;
+        return Err(not_found::<ProfileId>());
+    };
+    // It may have changed since it was first seen, and what was sent may not fit it any more.
+    let columns = patch.over(before.columns.clone())?;
+    let unseated = unseat(&mut write, tenant, &columns, id).await?;
+    let row = match write.replace_profile(tenant, id, &columns).await? {
+        ProfileWritten::Stored(row) => row,
+        ProfileWritten::NameTaken => return name_taken(write).await,
+    };
+    if dry_run {
+        write.rollback().await?;
+        let also = unseated.into_iter().collect();
+        let answer = Answer::dry_run("update", Some(Shown::of(&before)), Some(Shown::of(&row)), also)?;
+        return Ok(answer.into_response());
+    }
+    let answer = Answer::record(StatusCode::OK, &Shown::of(&row))?;
+    commit(write, tenant, "profile.update", (id, unseated.as_deref()), &given).await?;
+    Ok(answer.into_response())
+}
+
+async fn delete(
+    State(app): State<App>,
+    caller: TenantCaller,
+    RecordId(id): RecordId<ProfileId>,
+    mut params: Params,
+) -> Result<Answer, ApiError> {
+    caller.may(Access::Write)?;
+    let (tenant, id) = (caller.tenant().as_str(), id.as_str());
+    let dry_run = params.switch("dry_run");
+    params.finish()?;
+    if dry_run {
+        let row = app.store.profile(tenant, id).await?.ok_or_else(not_found::<ProfileId>)?;
+        return Answer::dry_run("delete", Some(Shown::of(&row)), None, Vec::new());
+    }
+    let mut write = app.store.begin(caller.origin()).await?;
+    if !write.delete_profile(tenant, id).await? {
+        write.rollback().await?;
+        return Err(not_found::<ProfileId>());
+    }
+    commit(write, tenant, "profile.delete", (id, None), &[]).await?;
+    Answer::deleted(id)
+}
+
+/// Makes room for a new default; gives the id of the former one.
+async fn unseat(
+    write: &mut Write,
+    tenant: &str,
+    columns: &ProfileColumns,
+    except: &str,
+) -> Result<Option<String>, StoreError> {
+    if columns.is_default { write.unseat_default(tenant, columns, except).await } else { Ok(None) }
+}
+
+async fn commit(
+    write: Write,
+    tenant: &str,
+    action: &'static str,
+    (id, unseated): (&str, Option<&str>),
+    fields: &[&'static str],
+) -> Result<(), StoreError> {
+    let unseated = unseated.map(|id| Record { kind: "profile", id });
+    let entry = Entry {
+        tenant,
+        action,
+        record: Record { kind: "profile", id },
+        also: unseated.as_slice(),
+        host: None,
+        fields,
+    };
+    write.commit(entry).await.map(drop)
+}
+
+async fn name_taken(write: Write) -> Result<Response, ApiError> {
+    write.rollback().await?;
+    Err(ApiError::conflict("PROFILE_NAME_TAKEN", "another profile of this scope has this name"))
+}
+
+/// A profile as clients see it.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    id: Option<&'a str>,
+    workspace_id: Option<&'a str>,
+    project_id: Option<&'a str>,
+    name: &'a str,
+    runtime: &'a str,
+    description: Option<&'a str>,
+    applies_to: &'a RawValue,
+    tools: &'a RawValue,
+    connectors: &'a RawValue,
+    env: &'a RawValue,
+    policy: &'a RawValue,
+    metadata: &'a RawValue,
+    is_default: bool,
+    created_at: String,
+    updated_at: String,
+}
+
+impl<'a> Shown<'a> {
+    fn of(row: &'a StoredProfile) -> Self {
+        let absent_if_empty = |id: &'a str| if id.is_empty() { None } else { Some(id) };
+        let columns = &row.columns;
+        Self {
+            id: Some(&row.id),
+            workspace_id: absent_if_empty(&columns.workspace_id),
+            project_id: absent_if_empty(&columns.project_id),
+            name: &columns.name,
+            runtime: &columns.runtime,
+            description: columns.description.as_deref(),
+            applies_to: &columns.applies_to,
+            tools: &columns.tools,
+            connectors: &columns.connectors,
+            env: &columns.env,
+            policy: &columns.policy,
+            metadata: &columns.metadata,
+            is_default: columns.is_default,
+            created_at: row.created_at.rfc3339(),
+            updated_at: row.updated_at.rfc3339(),
+        }
+    }
+}

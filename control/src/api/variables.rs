@@ -1,0 +1,225 @@
+//! `/api/v1/runtime-env`: encrypted variables of a tenant's scopes. Values go in and never come out.
+
+mod input;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use miosa_injector::model::VariableId;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::answer::Answer;
+use super::body::Body;
+use super::caller::TenantCaller;
+use super::error::ApiError;
+use super::idempotency::IdempotencyKey;
+use super::query::Params;
+use super::record_id::{RecordId, not_found};
+use crate::app::App;
+use crate::auth::Access;
+use crate::page::Page;
+use crate::store::variables::{StoredVariable, Upserted, VariableChange, VariableUpdate};
+use crate::store::{Entry, Record};
+use input::{Patch, Upsert};
+
+/// The routes.
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/runtime-env", get(list).post(upsert))
+        .route("/runtime-env/{id}", get(fetch).patch(update).put(update).delete(delete))
+}
+
+async fn list(State(app): State<App>, caller: TenantCaller, mut params: Params) -> Result<Answer, ApiError> {
+    caller.may(Access::Read)?;
+    let filter = input::filter(&mut params);
+    let page = Page::new(params.take("limit"), params.take("cursor"));
+    params.finish()?;
+    let mut rows = app.store.variables(caller.tenant().as_str(), &filter, &page).await?;
+    let next_cursor = page.cut(&mut rows, StoredVariable::position);
+    let shown: Vec<_> = rows.iter().map(|row| Shown::of(row, &caller)).collect();
+    Answer::list(&shown, next_cursor)
+}
+
+async fn fetch(
+    State(app): State<App>,
+    caller: TenantCaller,
+    RecordId(id): RecordId<VariableId>,
+    params: Params,
+) -> Result<Answer, ApiError> {
+    caller.may(Access::Read)?;
+    params.finish()?;
+    let row = app
+        .store
+        .variable(caller.tenant().as_str(), id.as_str())
+        .await?
+        .ok_or_else(not_found::<VariableId>)?;
+    Answer::record(StatusCode::OK, &Shown::of(&row, &caller))
+}
+
+async fn upsert(
+    State(app): State<App>,
+    caller: TenantCaller,
+    mut params: Params,
+    idempotency: IdempotencyKey,
+    body: Body,
+) -> Result<Response, ApiError> {
+    caller.may(Access::Write)?;
+    let tenant = caller.tenant().as_str();
+    let dry_run = params.switch("dry_run");
+    let idempotent = idempotency.with(body.bytes(), app.store.master_key());
+    let upsert = Upsert::parse(body.into_fields(), params)?;
+
+    let key = app.store.data_key(tenant).await?;
+    let identity = upsert.identity();
+    let value = identity.seal(tenant, &key, &upsert.value)?;
+    let change = VariableChange {
+        workspace_id: upsert.workspace_column(),
+        value: &value,
+        enabled: upsert.enabled,
+        metadata: upsert.metadata.as_deref().map(RawValue::get),
+    };
+    let mut write = app.store.begin(caller.origin()).await?;
+    if dry_run {
+        let before = write.variable_like(tenant, identity).await?;
+        let (upserted, after) = write.upsert_variable(tenant, identity, &change).await?;
+        write.rollback().await?;
+        let mut data = Shown::of(&after, &caller);
+        if upserted == Upserted::Created {
+            data.id = None;
+        }
+        let before = before.as_ref().map(|before| Shown::of(before, &caller));
+        return Ok(Answer::dry_run(action(upserted), before, Some(data), Vec::new())?.into_response());
+    }
+    if let Some(idempotent) = &idempotent
+        && let Some(answer) = idempotent.replay(&mut write, tenant).await?
+    {
+        write.rollback().await?;
+        return Ok(answer);
+    }
+    let (upserted, row) = write.upsert_variable(tenant, identity, &change).await?;
+    let (status, action) = match upserted {
+        Upserted::Created => (StatusCode::CREATED, "variable.create"),
+        Upserted::Updated => (StatusCode::OK, "variable.update"),
+    };
+    let answer = Answer::record(status, &Shown::of(&row, &caller))?;
+    if let Some(idempotent) = &idempotent {
+        idempotent.keep(&mut write, tenant, &key, &answer).await?;
+    }
+    write.commit(entry(tenant, action, &row.id, &upsert.given)).await?;
+    Ok(answer.into_response())
+}
+
+async fn update(
+    State(app): State<App>,
+    caller: TenantCaller,
+    RecordId(id): RecordId<VariableId>,
+    mut params: Params,
+    body: Body,
+) -> Result<Answer, ApiError> {
+    caller.may(Access::Write)?;
+    let (tenant, id) = (caller.tenant().as_str(), id.as_str());
+    let dry_run = params.switch("dry_run");
+    // Outside the write, so that it stays short: what is compared here never changes, and a row
+    // that goes away in between is noticed by the update.
+    let before = app.store.variable(tenant, id).await?.ok_or_else(not_found::<VariableId>)?;
+    let patch = Patch::parse(body.into_fields(), params, &before, &Shown::of(&before, &caller))?;
+
+    let value = match &patch.value {
+        Some(value) => {
+            let key = app.store.data_key(tenant).await?;
+            Some(before.identity().seal(tenant, &key, value)?)
+        }
+        None => None,
+    };
+    let update = VariableUpdate {
+        value: value.as_ref(),
+        enabled: patch.enabled,
+        metadata: patch.metadata.as_deref().map(RawValue::get),
+    };
+    let mut write = app.store.begin(caller.origin()).await?;
+    let Some(row) = write.update_variable(tenant, id, &update).await? else {
+        write.rollback().await?;
+        return Err(not_found::<VariableId>());
+    };
+    let shown = Shown::of(&row, &caller);
+    if dry_run {
+        write.rollback().await?;
+        return Answer::dry_run("update", Some(Shown::of(&before, &caller)), Some(shown), Vec::new());
+    }
+    write.commit(entry(tenant, "variable.update", id, &patch.given)).await?;
+    Answer::record(StatusCode::OK, &shown)
+}
+
+async fn delete(
+    State(app): State<App>,
+    caller: TenantCaller,
+    RecordId(id): RecordId<VariableId>,
+    mut params: Params,
+) -> Result<Answer, ApiError> {
+    caller.may(Access::Write)?;
+    let (tenant, id) = (caller.tenant().as_str(), id.as_str());
+    let dry_run = params.switch("dry_run");
+    params.finish()?;
+    if dry_run {
+        let row = app.store.variable(tenant, id).await?.ok_or_else(not_found::<VariableId>)?;
+        return Answer::dry_run("delete", Some(Shown::of(&row, &caller)), None, Vec::new());
+    }
+    let mut write = app.store.begin(caller.origin()).await?;
+    if !write.delete_variable(tenant, id).await? {
+        write.rollback().await?;
+        return Err(not_found::<VariableId>());
+    }
+    write.commit(entry(tenant, "variable.delete", id, &[])).await?;
+    Answer::deleted(id)
+}
+
+/// A variable as clients see it.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    id: Option<&'a str>,
+    tenant_id: &'a str,
+    workspace_id: Option<&'a str>,
+    project_id: Option<&'a str>,
+    scope: &'a str,
+    target: &'a str,
+    name: &'a str,
+    preview: String,
+    enabled: bool,
+    metadata: &'a RawValue,
+    created_at: String,
+    updated_at: String,
+}
+
+impl<'a> Shown<'a> {
+    fn of(row: &'a StoredVariable, caller: &'a TenantCaller) -> Self {
+        let absent_if_empty = |id: &'a str| if id.is_empty() { None } else { Some(id) };
+        Self {
+            id: Some(&row.id),
+            tenant_id: caller.tenant().as_str(),
+            workspace_id: absent_if_empty(&row.workspace_id),
+            project_id: if row.scope == "project" { Some(&row.scope_id) } else { None },
+            scope: &row.scope,
+            target: &row.target,
+            name: &row.name,
+            preview: row.value.preview(),
+            enabled: row.enabled,
+            metadata: &row.metadata,
+            created_at: row.created_at.rfc3339(),
+            updated_at: row.updated_at.rfc3339(),
+        }
+    }
+}
+
+fn action(upserted: Upserted) -> &'static str {
+    match upserted {
+        Upserted::Created => "create",
+        Upserted::Updated => "update",
+    }
+}
+
+fn entry<'a>(tenant: &'a str, action: &'static str, id: &'a str, fields: &'a [&'static str]) -> Entry<'a> {
+    Entry { tenant, action, record: Record { kind: "variable", id }, also: &[], host: None, fields }
+}

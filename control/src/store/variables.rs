@@ -1,0 +1,364 @@
+//! Runtime env: variables of a tenant's scopes. Values are sealed under the variable's identity,
+//! which never changes, so that a ciphertext can't be given another name, target or scope.
+
+use miosa_injector::model::{self, EnvName, Scope, SecretValue, TenantId};
+use serde_json::value::RawValue;
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+use zeroize::Zeroizing;
+
+use super::{Doing as _, Read, Store, StoreError, Write};
+use crate::at_rest::{DataKey, RowId, Sealed};
+use crate::clock::Millis;
+use crate::page::{Page, Position};
+use crate::token::generate_id;
+
+/// A variable as stored, its value opened.
+#[derive(Debug)]
+pub(crate) struct StoredVariable {
+    pub(crate) id: String,
+    pub(crate) scope: String,
+    /// The workspace or project that the scope names; empty for the tenant scope.
+    pub(crate) scope_id: String,
+    /// Empty when there is none. With the project scope it is a note, and no part of the identity.
+    pub(crate) workspace_id: String,
+    pub(crate) target: String,
+    pub(crate) name: String,
+    pub(crate) value: SecretValue,
+    pub(crate) enabled: bool,
+    pub(crate) metadata: Box<RawValue>,
+    pub(crate) created_at: Millis,
+    pub(crate) updated_at: Millis,
+}
+
+/// What makes a variable the same variable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct VariableIdentity<'a> {
+    pub(crate) scope: &'a str,
+    pub(crate) scope_id: &'a str,
+    pub(crate) target: &'a str,
+    pub(crate) name: &'a str,
+}
+
+/// What is to be stored under an identity. `None` leaves a stored variable's field as it is, and
+/// gives a new one the default.
+#[derive(Debug)]
+pub(crate) struct VariableChange<'a> {
+    pub(crate) workspace_id: Option<&'a str>,
+    pub(crate) value: &'a Sealed,
+    pub(crate) enabled: Option<bool>,
+    pub(crate) metadata: Option<&'a str>,
+}
+
+/// What is to change of a stored variable. `None` leaves a field as it is.
+#[derive(Debug)]
+pub(crate) struct VariableUpdate<'a> {
+    pub(crate) value: Option<&'a Sealed>,
+    pub(crate) enabled: Option<bool>,
+    pub(crate) metadata: Option<&'a str>,
+}
+
+/// Which variables to list; empty strings match all.
+#[derive(Debug, Default)]
+pub(crate) struct VariableFilter {
+    pub(crate) scope: String,
+    pub(crate) workspace_id: String,
+    pub(crate) project_id: String,
+    pub(crate) target: String,
+}
+
+/// Whether an upsert made a row or found one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upserted {
+    Created,
+    Updated,
+}
+
+impl<'a> VariableIdentity<'a> {
+    /// The identity as additional data of the value's ciphertext.
+    pub(crate) fn seal(self, tenant: &str, key: &DataKey, value: &SecretValue) -> Result<Sealed, StoreError> {
+        let parts = self.parts();
+        key.seal(row_id(tenant, &parts), value.expose().as_bytes())
+            .map_err(|source| StoreError::Sealed { what: WHAT, source })
+    }
+
+    fn parts(self) -> [&'a str; 4] {
+        [self.scope, self.scope_id, self.target, self.name]
+    }
+}
+
+impl StoredVariable {
+    /// What makes it this variable.
+    pub(crate) fn identity(&self) -> VariableIdentity<'_> {
+        VariableIdentity {
+            scope: &self.scope,
+            scope_id: &self.scope_id,
+            target: &self.target,
+            name: &self.name,
+        }
+    }
+
+    /// Its place in lists.
+    pub(crate) fn position(&self) -> Position<'_> {
+        Position { created_at: self.created_at, id: &self.id }
+    }
+
+    fn into_model(self, tenant: &TenantId) -> Option<model::Variable> {
+        let scope = match self.scope.as_str() {
+            "tenant" => Scope::Tenant,
+            "workspace" => Scope::Workspace(self.scope_id.parse().ok()?),
+            "project" => Scope::Project(self.scope_id.parse().ok()?),
+            _ => return None,
+        };
+        Some(model::Variable {
+            id: self.id.try_into().ok()?,
+            tenant_id: tenant.clone(),
+            scope,
+            target: self.target.parse().ok()?,
+            name: EnvName::parse(&self.name).ok()?,
+            value: self.value,
+            enabled: self.enabled,
+        })
+    }
+}
+
+impl Store {
+    /// One variable of a tenant.
+    pub(crate) async fn variable(
+        &self,
+        tenant: &str,
+        id: &str,
+    ) -> Result<Option<StoredVariable>, StoreError> {
+        let row = sqlx::query(
+            "SELECT id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled, metadata,
+                    created_at, updated_at
+             FROM variables WHERE tenant_id = $1 AND id = $2",
+        )
+        .bind(tenant)
+        .bind(id)
+        .fetch_optional(self.reader())
+        .await
+        .doing("read a variable")?;
+        match row {
+            Some(row) => self.open_variable(tenant, &row).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A tenant's variables, oldest first.
+    pub(crate) async fn variables(
+        &self,
+        tenant: &str,
+        filter: &VariableFilter,
+        page: &Page,
+    ) -> Result<Vec<StoredVariable>, StoreError> {
+        let after = page.after();
+        let rows = sqlx::query(
+            "SELECT id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled, metadata,
+                    created_at, updated_at
+             FROM variables
+             WHERE tenant_id = $1
+               AND ($2 = '' OR scope = $2)
+               AND ($3 = '' OR workspace_id = $3)
+               AND ($4 = '' OR (scope = 'project' AND scope_id = $4))
+               AND ($5 = '' OR target = $5)
+               AND (created_at, id) > ($6, $7)
+             ORDER BY created_at, id LIMIT $8",
+        )
+        .bind(tenant)
+        .bind(filter.scope.as_str())
+        .bind(filter.workspace_id.as_str())
+        .bind(filter.project_id.as_str())
+        .bind(filter.target.as_str())
+        .bind(after.created_at.0)
+        .bind(after.id)
+        .bind(page.fetch())
+        .fetch_all(self.reader())
+        .await
+        .doing("list variables")?;
+        let mut variables = Vec::with_capacity(rows.len());
+        for row in &rows {
+            variables.push(self.open_variable(tenant, row).await?);
+        }
+        Ok(variables)
+    }
+
+    /// All variables of a tenant as hosts resolve them, in no particular order.
+    pub(crate) async fn variables_of(
+        &self,
+        read: &mut Read,
+        tenant: &TenantId,
+    ) -> Result<Vec<model::Variable>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled, metadata,
+                    created_at, updated_at
+             FROM variables WHERE tenant_id = $1",
+        )
+        .bind(tenant.as_str())
+        .fetch_all(&mut **read)
+        .await
+        .doing("read a tenant's variables")?;
+        let mut variables = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let variable = self.open_variable(tenant.as_str(), row).await?;
+            variables.push(variable.into_model(tenant).ok_or(StoreError::Corrupt { what: WHAT })?);
+        }
+        Ok(variables)
+    }
+
+    async fn open_variable(&self, tenant: &str, row: &AnyRow) -> Result<StoredVariable, StoreError> {
+        let key = self.data_key_of(tenant, row.try_get("generation").doing(DOING)?).await?;
+        read(tenant, row, &key)
+    }
+}
+
+impl Write {
+    /// The variable of an identity, as it was before this write.
+    pub(crate) async fn variable_like(
+        &mut self,
+        tenant: &str,
+        identity: VariableIdentity<'_>,
+    ) -> Result<Option<StoredVariable>, StoreError> {
+        let row = sqlx::query(
+            "SELECT id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled, metadata,
+                    created_at, updated_at
+             FROM variables
+             WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3 AND target = $4 AND name = $5",
+        )
+        .bind(tenant)
+        .bind(identity.scope)
+        .bind(identity.scope_id)
+        .bind(identity.target)
+        .bind(identity.name)
+        .fetch_optional(self.connection())
+        .await
+        .doing("find a variable")?;
+        match row {
+            Some(row) => self.store().open_variable(tenant, &row).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Creates a variable, or changes the one that has this identity.
+    pub(crate) async fn upsert_variable(
+        &mut self,
+        tenant: &str,
+        identity: VariableIdentity<'_>,
+        change: &VariableChange<'_>,
+    ) -> Result<(Upserted, StoredVariable), StoreError> {
+        let new_id = generate_id("env_")?;
+        let at = self.at().0;
+        let row = sqlx::query(
+            "INSERT INTO variables (id, tenant_id, scope, scope_id, workspace_id, target, name, generation,
+                                    sealed, enabled, metadata, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, COALESCE($5, ''), $6, $7, $8, $9, COALESCE($10, 1), COALESCE($11, '{}'),
+                     $12, $12)
+             ON CONFLICT (tenant_id, scope, scope_id, target, name) DO UPDATE SET
+                 workspace_id = COALESCE($5, variables.workspace_id),
+                 generation = excluded.generation,
+                 sealed = excluded.sealed,
+                 enabled = COALESCE($10, variables.enabled),
+                 metadata = COALESCE($11, variables.metadata),
+                 updated_at = excluded.updated_at
+             RETURNING id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled, metadata,
+                       created_at, updated_at",
+        )
+        .bind(new_id.as_str())
+        .bind(tenant)
+        .bind(identity.scope)
+        .bind(identity.scope_id)
+        .bind(change.workspace_id)
+        .bind(identity.target)
+        .bind(identity.name)
+        .bind(change.value.generation)
+        .bind(change.value.bytes.as_slice())
+        .bind(change.enabled.map(i64::from))
+        .bind(change.metadata)
+        .bind(at)
+        .fetch_one(self.connection())
+        .await
+        .doing("store a variable")?;
+        let stored = self.store().open_variable(tenant, &row).await?;
+        let upserted = if stored.id == new_id { Upserted::Created } else { Upserted::Updated };
+        Ok((upserted, stored))
+    }
+
+    /// Changes a stored variable; `None` when it is gone.
+    pub(crate) async fn update_variable(
+        &mut self,
+        tenant: &str,
+        id: &str,
+        update: &VariableUpdate<'_>,
+    ) -> Result<Option<StoredVariable>, StoreError> {
+        let at = self.at().0;
+        let row = sqlx::query(
+            "UPDATE variables SET generation = COALESCE($3, generation), sealed = COALESCE($4, sealed),
+                    enabled = COALESCE($5, enabled), metadata = COALESCE($6, metadata), updated_at = $7
+             WHERE tenant_id = $1 AND id = $2
+             RETURNING id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled, metadata,
+                       created_at, updated_at",
+        )
+        .bind(tenant)
+        .bind(id)
+        .bind(update.value.map(|value| value.generation))
+        .bind(update.value.map(|value| value.bytes.as_slice()))
+        .bind(update.enabled.map(i64::from))
+        .bind(update.metadata)
+        .bind(at)
+        .fetch_optional(self.connection())
+        .await
+        .doing("change a variable")?;
+        match row {
+            Some(row) => self.store().open_variable(tenant, &row).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Deletes a variable; `false` when there is none.
+    pub(crate) async fn delete_variable(&mut self, tenant: &str, id: &str) -> Result<bool, StoreError> {
+        let deleted = sqlx::query("DELETE FROM variables WHERE tenant_id = $1 AND id = $2")
+            .bind(tenant)
+            .bind(id)
+            .execute(self.connection())
+            .await
+            .doing("delete a variable")?;
+        Ok(deleted.rows_affected() > 0)
+    }
+}
+
+fn read(tenant: &str, row: &AnyRow, key: &DataKey) -> Result<StoredVariable, StoreError> {
+    let text = |column: &str| row.try_get::<String, _>(column).doing(DOING);
+    let (scope, scope_id, target, name) = (text("scope")?, text("scope_id")?, text("target")?, text("name")?);
+    let sealed: &[u8] = row.try_get("sealed").doing(DOING)?;
+    let mut plain = key
+        .open(row_id(tenant, &[&scope, &scope_id, &target, &name]), sealed)
+        .map_err(|source| StoreError::Sealed { what: WHAT, source })?;
+    let value = secret(&mut plain).ok_or(StoreError::Corrupt { what: WHAT })?;
+    let metadata = RawValue::from_string(text("metadata")?);
+    Ok(StoredVariable {
+        id: text("id")?,
+        workspace_id: text("workspace_id")?,
+        value,
+        enabled: row.try_get::<i64, _>("enabled").doing(DOING)? != 0,
+        metadata: metadata.map_err(|_malformed| StoreError::Corrupt { what: WHAT })?,
+        created_at: Millis(row.try_get("created_at").doing(DOING)?),
+        updated_at: Millis(row.try_get("updated_at").doing(DOING)?),
+        scope,
+        scope_id,
+        target,
+        name,
+    })
+}
+
+/// Moves the bytes into a secret without leaving a copy behind.
+fn secret(plain: &mut Zeroizing<Vec<u8>>) -> Option<SecretValue> {
+    let text = String::from_utf8(std::mem::take(&mut **plain)).ok()?;
+    SecretValue::new(text).ok()
+}
+
+fn row_id<'a>(tenant: &'a str, parts: &'a [&'a str]) -> RowId<'a> {
+    RowId { kind: WHAT, tenant, parts }
+}
+
+const WHAT: &str = "variable";
+const DOING: &str = "read a variable";
