@@ -42,7 +42,7 @@ pub(crate) fn become_command(command: &[CString], environment: &Environment) -> 
 /// the command's own `PATH`, where an empty one means the current directory.
 fn candidates(program: &CStr, environment: &Environment) -> Vec<CString> {
     let name = program.to_bytes();
-    if name.contains(&b'/') {
+    if name.contains(&b'/') || name.is_empty() {
         return vec![program.to_owned()];
     }
     let directories = environment.get("PATH").unwrap_or(DEFAULT_PATH);
@@ -72,6 +72,9 @@ fn explain(path: &CStr, error: Errno, command: &[CString], environment: &Environ
 
 fn not_found(program: &CStr, environment: &Environment) -> Failure {
     let name = display(program);
+    if program.is_empty() {
+        return Failure::not_found("the name of the command is empty");
+    }
     if program.to_bytes().contains(&b'/') {
         return Failure::not_found(format_args!("{name} does not exist"));
     }

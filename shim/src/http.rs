@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -71,20 +71,10 @@ fn connect(path: &Path, deadline: Deadline) -> Result<UnixStream, Trouble> {
     };
     let address = UnixAddr::new(path).map_err(failed)?;
     let descriptor = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None);
-    let connection = UnixStream::from(clear_of_stdio(descriptor.map_err(failed)?).map_err(failed)?);
+    let connection = UnixStream::from(descriptor.map_err(failed)?);
     connection.set_write_timeout(Some(deadline.left().map_err(interrupted)?)).map_err(interrupted)?;
     socket::connect(connection.as_raw_fd(), &address).map_err(failed)?;
     Ok(connection)
-}
-
-/// Started with stderr closed, our socket could take its number, and the line that tells of a failure
-/// would go to the daemon.
-fn clear_of_stdio(descriptor: OwnedFd) -> Result<OwnedFd, Errno> {
-    if descriptor.as_raw_fd() > 2 { Ok(descriptor) } else { descriptor.try_clone().map_err(io_errno) }
-}
-
-fn io_errno(error: io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
 }
 
 /// A daemon that hangs up must not end us by SIGPIPE, which we leave as we found it.

@@ -9,7 +9,7 @@
 //! | what is asked for | [`options`], [`help`] |
 //! | asking the daemon, and waiting for it | [`daemon`], over [`http`] |
 //! | the environment, the directory, the command | [`environment`], [`launch`] |
-//! | showing them instead | [`print`] |
+//! | showing them instead | [`mod@print`] |
 //! | becoming the command | [`exec`] |
 //! | one line when something is wrong | [`failure`] |
 //!
