@@ -108,7 +108,7 @@ async fn upsert(
     if let Some(idempotent) = &idempotent {
         idempotent.keep(&mut write, tenant, &key, &answer).await?;
     }
-    write.commit(entry(tenant, action, &row.id, &upsert.given)).await?;
+    write.commit(entry(tenant, action, &row.columns.id, &upsert.given)).await?;
     Ok(answer.into_response())
 }
 
@@ -130,7 +130,7 @@ async fn update(
     let value = match &patch.value {
         Some(value) => {
             let key = app.store.data_key(tenant).await?;
-            Some(before.identity().seal(tenant, &key, value)?)
+            Some(before.columns.identity().seal(tenant, &key, value)?)
         }
         None => None,
     };
@@ -196,19 +196,20 @@ struct Shown<'a> {
 impl<'a> Shown<'a> {
     fn of(row: &'a StoredVariable, caller: &'a TenantCaller) -> Self {
         let absent_if_empty = |id: &'a str| if id.is_empty() { None } else { Some(id) };
+        let columns = &row.columns;
         Self {
-            id: Some(&row.id),
+            id: Some(&columns.id),
             tenant_id: caller.tenant().as_str(),
-            workspace_id: absent_if_empty(&row.workspace_id),
-            project_id: if row.scope == "project" { Some(&row.scope_id) } else { None },
-            scope: &row.scope,
-            target: &row.target,
-            name: &row.name,
+            workspace_id: absent_if_empty(&columns.workspace_id),
+            project_id: if columns.scope == "project" { Some(&columns.scope_id) } else { None },
+            scope: &columns.scope,
+            target: &columns.target,
+            name: &columns.name,
             preview: row.value.preview(),
-            enabled: row.enabled,
-            metadata: &row.metadata,
-            created_at: row.created_at.rfc3339(),
-            updated_at: row.updated_at.rfc3339(),
+            enabled: columns.enabled,
+            metadata: &columns.metadata,
+            created_at: columns.created_at.rfc3339(),
+            updated_at: columns.updated_at.rfc3339(),
         }
     }
 }

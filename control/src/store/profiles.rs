@@ -8,12 +8,13 @@ use serde_json::value::RawValue;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::{Doing as _, Read, Store, StoreError, Write, is_taken};
+use super::{Doing as _, Store, StoreError, Write, is_taken};
 use crate::clock::Millis;
 use crate::page::{Page, Position};
 use crate::token::generate_id;
 
-/// A profile as stored.
+/// A profile as stored: the columns `id, workspace_id, project_id, name, runtime, description,
+/// applies_to, tools, connectors, env, policy, metadata, is_default, created_at, updated_at`.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredProfile {
     pub(crate) id: String,
@@ -64,11 +65,11 @@ impl StoredProfile {
         Position { created_at: self.created_at, id: &self.id }
     }
 
-    fn into_model(self, tenant: &TenantId) -> Option<model::Profile> {
+    fn into_model(self, tenant_id: TenantId) -> Option<model::Profile> {
         let columns = self.columns;
         Some(model::Profile {
             id: self.id.try_into().ok()?,
-            tenant_id: tenant.clone(),
+            tenant_id,
             workspace_id: optional_id(columns.workspace_id)?,
             project_id: optional_id(columns.project_id)?,
             name: columns.name,
@@ -141,26 +142,6 @@ impl Store {
         .await
         .doing("list profiles")?;
         rows.iter().map(read).collect()
-    }
-
-    /// All profiles of a tenant as hosts resolve them, in no particular order.
-    pub(crate) async fn profiles_of(
-        &self,
-        read_state: &mut Read,
-        tenant: &TenantId,
-    ) -> Result<Vec<model::Profile>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, workspace_id, project_id, name, runtime, description, applies_to, tools, connectors,
-                    env, policy, metadata, is_default, created_at, updated_at
-             FROM profiles WHERE tenant_id = $1",
-        )
-        .bind(tenant.as_str())
-        .fetch_all(&mut **read_state)
-        .await
-        .doing("read a tenant's profiles")?;
-        rows.iter()
-            .map(|row| read(row)?.into_model(tenant).ok_or(StoreError::Corrupt { what: "profile" }))
-            .collect()
     }
 }
 
@@ -291,6 +272,13 @@ impl Write {
             .doing("delete a profile")?;
         Ok(deleted.rows_affected() > 0)
     }
+}
+
+/// Reads a row as hosts resolve it: the columns of [`StoredProfile`] and `tenant_id`.
+pub(crate) fn read_model(row: &AnyRow) -> Result<model::Profile, StoreError> {
+    const MALFORMED: StoreError = StoreError::Corrupt { what: "profile" };
+    let tenant: &str = row.try_get("tenant_id").doing(DOING)?;
+    read(row)?.into_model(tenant.parse().map_err(|_malformed| MALFORMED)?).ok_or(MALFORMED)
 }
 
 /// The only unique index left to fail on is the name's: the default was unseated, and ids are new.

@@ -5,17 +5,35 @@ use miosa_injector::model::{self, EnvName, Scope, SecretValue, TenantId};
 use serde_json::value::RawValue;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
-use zeroize::Zeroizing;
 
-use super::{Doing as _, Read, Store, StoreError, Write};
+use super::{Doing as _, Store, StoreError, Write};
 use crate::at_rest::{DataKey, RowId, Sealed};
 use crate::clock::Millis;
 use crate::page::{Page, Position};
 use crate::token::generate_id;
 
+/// A variable as stored: the columns `id, tenant_id, scope, scope_id, workspace_id, target, name,
+/// generation, sealed, enabled, metadata, created_at, updated_at`.
+#[derive(Debug)]
+pub(crate) struct SealedVariable {
+    /// Its tenant.
+    pub(crate) tenant_id: String,
+    /// Which of the tenant's data keys opens it.
+    pub(crate) generation: i64,
+    sealed: Vec<u8>,
+    open: Columns,
+}
+
 /// A variable as stored, its value opened.
 #[derive(Debug)]
 pub(crate) struct StoredVariable {
+    pub(crate) columns: Columns,
+    pub(crate) value: SecretValue,
+}
+
+/// What of a variable is stored in plain.
+#[derive(Debug)]
+pub(crate) struct Columns {
     pub(crate) id: String,
     pub(crate) scope: String,
     /// The workspace or project that the scope names; empty for the tenant scope.
@@ -24,7 +42,6 @@ pub(crate) struct StoredVariable {
     pub(crate) workspace_id: String,
     pub(crate) target: String,
     pub(crate) name: String,
-    pub(crate) value: SecretValue,
     pub(crate) enabled: bool,
     pub(crate) metadata: Box<RawValue>,
     pub(crate) created_at: Millis,
@@ -87,7 +104,51 @@ impl<'a> VariableIdentity<'a> {
     }
 }
 
-impl StoredVariable {
+impl SealedVariable {
+    /// Reads a row.
+    pub(crate) fn read(row: &AnyRow) -> Result<Self, StoreError> {
+        let text = |column: &str| row.try_get::<String, _>(column).doing(DOING);
+        let metadata = RawValue::from_string(text("metadata")?);
+        Ok(Self {
+            tenant_id: text("tenant_id")?,
+            generation: row.try_get("generation").doing(DOING)?,
+            sealed: row.try_get("sealed").doing(DOING)?,
+            open: Columns {
+                id: text("id")?,
+                scope: text("scope")?,
+                scope_id: text("scope_id")?,
+                workspace_id: text("workspace_id")?,
+                target: text("target")?,
+                name: text("name")?,
+                enabled: row.try_get::<i64, _>("enabled").doing(DOING)? != 0,
+                metadata: metadata.map_err(|_malformed| StoreError::Corrupt { what: WHAT })?,
+                created_at: Millis(row.try_get("created_at").doing(DOING)?),
+                updated_at: Millis(row.try_get("updated_at").doing(DOING)?),
+            },
+        })
+    }
+
+    /// Opens it with its data key.
+    pub(crate) fn open(self, key: &DataKey) -> Result<StoredVariable, StoreError> {
+        let parts = self.open.identity().parts();
+        let mut plain = key
+            .open(row_id(&self.tenant_id, &parts), &self.sealed)
+            .map_err(|source| StoreError::Sealed { what: WHAT, source })?;
+        // Moved, so that no copy is left behind.
+        let text = String::from_utf8(std::mem::take(&mut *plain));
+        let value = text.ok().and_then(|text| SecretValue::new(text).ok());
+        Ok(StoredVariable { value: value.ok_or(StoreError::Corrupt { what: WHAT })?, columns: self.open })
+    }
+
+    /// Opens it with its data key, as hosts resolve it.
+    pub(crate) fn into_model(self, key: &DataKey) -> Result<model::Variable, StoreError> {
+        const MALFORMED: StoreError = StoreError::Corrupt { what: WHAT };
+        let tenant = self.tenant_id.parse().map_err(|_malformed| MALFORMED)?;
+        self.open(key)?.into_model(tenant).ok_or(MALFORMED)
+    }
+}
+
+impl Columns {
     /// What makes it this variable.
     pub(crate) fn identity(&self) -> VariableIdentity<'_> {
         VariableIdentity {
@@ -97,27 +158,30 @@ impl StoredVariable {
             name: &self.name,
         }
     }
+}
 
+impl StoredVariable {
     /// Its place in lists.
     pub(crate) fn position(&self) -> Position<'_> {
-        Position { created_at: self.created_at, id: &self.id }
+        Position { created_at: self.columns.created_at, id: &self.columns.id }
     }
 
-    fn into_model(self, tenant: &TenantId) -> Option<model::Variable> {
-        let scope = match self.scope.as_str() {
+    fn into_model(self, tenant_id: TenantId) -> Option<model::Variable> {
+        let Self { columns, value } = self;
+        let scope = match columns.scope.as_str() {
             "tenant" => Scope::Tenant,
-            "workspace" => Scope::Workspace(self.scope_id.parse().ok()?),
-            "project" => Scope::Project(self.scope_id.parse().ok()?),
+            "workspace" => Scope::Workspace(columns.scope_id.parse().ok()?),
+            "project" => Scope::Project(columns.scope_id.parse().ok()?),
             _ => return None,
         };
         Some(model::Variable {
-            id: self.id.try_into().ok()?,
-            tenant_id: tenant.clone(),
+            id: columns.id.try_into().ok()?,
+            tenant_id,
             scope,
-            target: self.target.parse().ok()?,
-            name: EnvName::parse(&self.name).ok()?,
-            value: self.value,
-            enabled: self.enabled,
+            target: columns.target.parse().ok()?,
+            name: EnvName::parse(&columns.name).ok()?,
+            value,
+            enabled: columns.enabled,
         })
     }
 }
@@ -130,8 +194,8 @@ impl Store {
         id: &str,
     ) -> Result<Option<StoredVariable>, StoreError> {
         let row = sqlx::query(
-            "SELECT id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled, metadata,
-                    created_at, updated_at
+            "SELECT id, tenant_id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled,
+                    metadata, created_at, updated_at
              FROM variables WHERE tenant_id = $1 AND id = $2",
         )
         .bind(tenant)
@@ -140,7 +204,7 @@ impl Store {
         .await
         .doing("read a variable")?;
         match row {
-            Some(row) => self.open_variable(tenant, &row).await.map(Some),
+            Some(row) => self.open_variable(&row).await.map(Some),
             None => Ok(None),
         }
     }
@@ -154,8 +218,8 @@ impl Store {
     ) -> Result<Vec<StoredVariable>, StoreError> {
         let after = page.after();
         let rows = sqlx::query(
-            "SELECT id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled, metadata,
-                    created_at, updated_at
+            "SELECT id, tenant_id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled,
+                    metadata, created_at, updated_at
              FROM variables
              WHERE tenant_id = $1
                AND ($2 = '' OR scope = $2)
@@ -178,37 +242,15 @@ impl Store {
         .doing("list variables")?;
         let mut variables = Vec::with_capacity(rows.len());
         for row in &rows {
-            variables.push(self.open_variable(tenant, row).await?);
+            variables.push(self.open_variable(row).await?);
         }
         Ok(variables)
     }
 
-    /// All variables of a tenant as hosts resolve them, in no particular order.
-    pub(crate) async fn variables_of(
-        &self,
-        read: &mut Read,
-        tenant: &TenantId,
-    ) -> Result<Vec<model::Variable>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled, metadata,
-                    created_at, updated_at
-             FROM variables WHERE tenant_id = $1",
-        )
-        .bind(tenant.as_str())
-        .fetch_all(&mut **read)
-        .await
-        .doing("read a tenant's variables")?;
-        let mut variables = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let variable = self.open_variable(tenant.as_str(), row).await?;
-            variables.push(variable.into_model(tenant).ok_or(StoreError::Corrupt { what: WHAT })?);
-        }
-        Ok(variables)
-    }
-
-    async fn open_variable(&self, tenant: &str, row: &AnyRow) -> Result<StoredVariable, StoreError> {
-        let key = self.data_key_of(tenant, row.try_get("generation").doing(DOING)?).await?;
-        read(tenant, row, &key)
+    async fn open_variable(&self, row: &AnyRow) -> Result<StoredVariable, StoreError> {
+        let sealed = SealedVariable::read(row)?;
+        let key = self.data_key_of(&sealed.tenant_id, sealed.generation).await?;
+        sealed.open(&key)
     }
 }
 
@@ -220,8 +262,8 @@ impl Write {
         identity: VariableIdentity<'_>,
     ) -> Result<Option<StoredVariable>, StoreError> {
         let row = sqlx::query(
-            "SELECT id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled, metadata,
-                    created_at, updated_at
+            "SELECT id, tenant_id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled,
+                    metadata, created_at, updated_at
              FROM variables
              WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3 AND target = $4 AND name = $5",
         )
@@ -234,7 +276,7 @@ impl Write {
         .await
         .doing("find a variable")?;
         match row {
-            Some(row) => self.store().open_variable(tenant, &row).await.map(Some),
+            Some(row) => self.store().open_variable(&row).await.map(Some),
             None => Ok(None),
         }
     }
@@ -260,8 +302,8 @@ impl Write {
                  enabled = COALESCE($10, variables.enabled),
                  metadata = COALESCE($11, variables.metadata),
                  updated_at = excluded.updated_at
-             RETURNING id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled, metadata,
-                       created_at, updated_at",
+             RETURNING id, tenant_id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled,
+                       metadata, created_at, updated_at",
         )
         .bind(new_id.as_str())
         .bind(tenant)
@@ -278,8 +320,8 @@ impl Write {
         .fetch_one(self.connection())
         .await
         .doing("store a variable")?;
-        let stored = self.store().open_variable(tenant, &row).await?;
-        let upserted = if stored.id == new_id { Upserted::Created } else { Upserted::Updated };
+        let stored = self.store().open_variable(&row).await?;
+        let upserted = if stored.columns.id == new_id { Upserted::Created } else { Upserted::Updated };
         Ok((upserted, stored))
     }
 
@@ -295,8 +337,8 @@ impl Write {
             "UPDATE variables SET generation = COALESCE($3, generation), sealed = COALESCE($4, sealed),
                     enabled = COALESCE($5, enabled), metadata = COALESCE($6, metadata), updated_at = $7
              WHERE tenant_id = $1 AND id = $2
-             RETURNING id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled, metadata,
-                       created_at, updated_at",
+             RETURNING id, tenant_id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled,
+                       metadata, created_at, updated_at",
         )
         .bind(tenant)
         .bind(id)
@@ -309,7 +351,7 @@ impl Write {
         .await
         .doing("change a variable")?;
         match row {
-            Some(row) => self.store().open_variable(tenant, &row).await.map(Some),
+            Some(row) => self.store().open_variable(&row).await.map(Some),
             None => Ok(None),
         }
     }
@@ -324,36 +366,6 @@ impl Write {
             .doing("delete a variable")?;
         Ok(deleted.rows_affected() > 0)
     }
-}
-
-fn read(tenant: &str, row: &AnyRow, key: &DataKey) -> Result<StoredVariable, StoreError> {
-    let text = |column: &str| row.try_get::<String, _>(column).doing(DOING);
-    let (scope, scope_id, target, name) = (text("scope")?, text("scope_id")?, text("target")?, text("name")?);
-    let sealed: &[u8] = row.try_get("sealed").doing(DOING)?;
-    let mut plain = key
-        .open(row_id(tenant, &[&scope, &scope_id, &target, &name]), sealed)
-        .map_err(|source| StoreError::Sealed { what: WHAT, source })?;
-    let value = secret(&mut plain).ok_or(StoreError::Corrupt { what: WHAT })?;
-    let metadata = RawValue::from_string(text("metadata")?);
-    Ok(StoredVariable {
-        id: text("id")?,
-        workspace_id: text("workspace_id")?,
-        value,
-        enabled: row.try_get::<i64, _>("enabled").doing(DOING)? != 0,
-        metadata: metadata.map_err(|_malformed| StoreError::Corrupt { what: WHAT })?,
-        created_at: Millis(row.try_get("created_at").doing(DOING)?),
-        updated_at: Millis(row.try_get("updated_at").doing(DOING)?),
-        scope,
-        scope_id,
-        target,
-        name,
-    })
-}
-
-/// Moves the bytes into a secret without leaving a copy behind.
-fn secret(plain: &mut Zeroizing<Vec<u8>>) -> Option<SecretValue> {
-    let text = String::from_utf8(std::mem::take(&mut **plain)).ok()?;
-    SecretValue::new(text).ok()
 }
 
 fn row_id<'a>(tenant: &'a str, parts: &'a [&'a str]) -> RowId<'a> {

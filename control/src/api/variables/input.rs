@@ -104,7 +104,7 @@ impl Patch {
                 None
             }
         };
-        if let (Some(value), Ok(name)) = (&value, EnvName::parse(&row.name))
+        if let (Some(value), Ok(name)) = (&value, EnvName::parse(&row.columns.name))
             && check_entry(&name, value).is_err()
         {
             fields.wrong("value", too_long());
