@@ -1,0 +1,65 @@
+//! The same facts as the status, in the text format of Prometheus.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::StatusReport;
+use crate::ledger::Facts;
+
+/// The metrics, with labels from fixed sets only.
+pub(super) fn text(status: &StatusReport, facts: &Facts) -> String {
+    let mut page = Page::default();
+    page.gauge(
+        "miosad_ready",
+        "Whether a verified snapshot is held and may be resolved",
+        u64::from(status.ready),
+    );
+    page.gauge("miosad_stale", "Whether the snapshot is past its expires_at", u64::from(status.stale));
+    if let (Some(epoch), Some(version), Some(age)) = (status.epoch, status.version, status.age_seconds) {
+        page.gauge("miosad_snapshot_epoch", "Epoch of the snapshot", epoch);
+        page.gauge("miosad_snapshot_version", "Version of the snapshot", version);
+        page.gauge("miosad_snapshot_age_seconds", "Since the control plane confirmed the snapshot", age);
+    }
+    page.gauge("miosad_resources", "Resources of the snapshot", count(status.resources));
+    page.gauge("miosad_sockets_failed", "Resources without a socket", count(status.sockets_failed));
+    page.gauge("miosad_set_aside_files", "Kept files that did not verify", count(status.set_aside.len()));
+    page.counters(
+        "miosad_accepted_total",
+        "Updates and trust documents accepted",
+        "verdict",
+        &facts.accepted,
+    );
+    page.counters(
+        "miosad_refused_total",
+        "Updates, trust documents and kept files refused",
+        "reason",
+        &facts.refused,
+    );
+    page.counters("miosad_alarms_total", "What needs an operator", "alarm", &facts.alarms);
+    page.0
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n"));
+    }
+
+    fn counters(&mut self, name: &str, help: &str, label: &str, counts: &BTreeMap<&'static str, u64>) {
+        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} counter\n"));
+        for (value, count) in counts {
+            self.line(format_args!("{name}{{{label}=\"{value}\"}} {count}\n"));
+        }
+    }
+
+    fn line(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a String cannot fail.
+        let _infallible = self.0.write_fmt(text);
+    }
+}
+
+fn count(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,160 @@
+//! What the admin socket tells, as its readers see it.
+
+use std::collections::BTreeMap;
+
+use miosa_injector::model::{Resource, ResourceId};
+use miosa_snapshot::{Age, Digest};
+use serde::{Deserialize, Serialize};
+
+use super::Admin;
+use crate::cache::SetAside;
+use crate::ledger::LastRefusal;
+
+/// The body of `GET /v1/status`. Times are Unix milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StatusReport {
+    /// Who this host is.
+    pub(crate) host_id: String,
+    /// What people call it.
+    pub(crate) name: String,
+    /// The version of this program.
+    pub(crate) agent: String,
+    /// Whether a verified snapshot is held and may be resolved.
+    pub(crate) ready: bool,
+    /// Why not: `not_ready`, `snapshot_expired` or `signer_revoked`.
+    pub(crate) not_ready_because: Option<String>,
+    /// Whether only a full update helps.
+    pub(crate) need_full: bool,
+    /// The version of the trust document.
+    pub(crate) trust_version: Option<u64>,
+    /// The snapshot's lineage of versions.
+    pub(crate) epoch: Option<u64>,
+    /// The snapshot's version.
+    pub(crate) version: Option<u64>,
+    /// The digest of the envelope that made it.
+    pub(crate) digest: Option<Digest>,
+    /// How it came here: `cache` or `update`.
+    pub(crate) source: Option<String>,
+    /// Seconds since the control plane last said that it is current.
+    pub(crate) age_seconds: Option<u64>,
+    /// Whether that is longer ago than it should be.
+    pub(crate) stale: bool,
+    /// Past this it is stale.
+    pub(crate) expires_at: Option<u64>,
+    /// Past this it is no longer served.
+    pub(crate) serve_until: Option<u64>,
+    /// How many resources it has.
+    pub(crate) resources: usize,
+    /// How many of them have no socket; `/v1/resources` says why.
+    pub(crate) sockets_failed: usize,
+    /// Updates and trust documents accepted since the start, by what was done.
+    pub(crate) accepted: BTreeMap<String, u64>,
+    /// Those refused, by the name of the refusal.
+    pub(crate) refused: BTreeMap<String, u64>,
+    /// The last refusal.
+    pub(crate) last_refusal: Option<LastRefusal>,
+    /// Files that did not verify and were set aside.
+    pub(crate) set_aside: Vec<SetAside>,
+    /// What needs an operator, by name.
+    pub(crate) alarms: BTreeMap<String, u64>,
+}
+
+/// The body of `GET /v1/resources`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ResourceList {
+    /// All of them, by id.
+    pub(crate) resources: Vec<ResourceLine>,
+}
+
+/// One resource; also the body of `GET /v1/resources/{id}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ResourceLine {
+    /// Its id.
+    pub(crate) id: String,
+    /// Its kind.
+    pub(crate) kind: String,
+    /// Its tenant.
+    pub(crate) tenant_id: String,
+    /// Its workspace.
+    pub(crate) workspace_id: Option<String>,
+    /// Its project.
+    pub(crate) project_id: Option<String>,
+    /// The runs on it.
+    pub(crate) runs: Vec<String>,
+    /// The path of its socket, whose directory is what a sandbox mounts.
+    pub(crate) socket: String,
+    /// Whether the socket takes connections.
+    pub(crate) served: bool,
+    /// Why not.
+    pub(crate) error: Option<String>,
+}
+
+impl Admin {
+    /// How the daemon fares.
+    pub(super) fn status(&self) -> StatusReport {
+        let boot_ms = self.shared.clock.boot_ms();
+        let generation = self.shared.current.generation();
+        let generation = generation.as_deref();
+        let content = generation.map(|generation| &generation.content);
+        let aged = generation.map(|generation| generation.freshness.at(boot_ms));
+        let times = generation.map(|generation| generation.freshness.times());
+        let servable = self.shared.current.servable(boot_ms);
+        let unservable = servable.err();
+        let facts = self.shared.ledger.facts();
+        StatusReport {
+            host_id: self.host_id.to_string(),
+            name: self.name.to_string(),
+            agent: concat!("miosad ", env!("CARGO_PKG_VERSION")).to_owned(),
+            ready: unservable.is_none(),
+            not_ready_because: unservable.map(|reason| reason.code().to_owned()),
+            need_full: crate::intake::Position::now(&self.host_id, &self.shared).need_full,
+            trust_version: facts.trust_version,
+            epoch: content.map(|content| content.epoch),
+            version: content.map(|content| content.version),
+            digest: content.map(|content| content.digest),
+            source: generation.map(|generation| generation.source.as_str().to_owned()),
+            age_seconds: aged.map(|aged| aged.seconds),
+            stale: aged.is_some_and(|aged| aged.age != Age::Fresh),
+            expires_at: times.map(|times| times.expires_at),
+            serve_until: times.map(|times| times.serve_until),
+            resources: content.map_or(0, |content| content.state.records().resources.len()),
+            sockets_failed: self.sockets.borrow().values().filter(|served| served.is_err()).count(),
+            accepted: owned(facts.accepted),
+            refused: owned(facts.refused),
+            last_refusal: facts.last_refusal,
+            set_aside: facts.set_aside,
+            alarms: owned(facts.alarms),
+        }
+    }
+
+    /// All resources of the held state.
+    pub(super) fn resources(&self) -> ResourceList {
+        let generation = self.shared.current.generation();
+        let ids =
+            generation.iter().flat_map(|generation| generation.content.state.records().resources.keys());
+        ResourceList { resources: ids.filter_map(|id| self.resource_line(id)).collect() }
+    }
+
+    /// One resource of the held state.
+    pub(super) fn resource_line(&self, id: &ResourceId) -> Option<ResourceLine> {
+        let generation = self.shared.current.generation()?;
+        let state = &generation.content.state;
+        let Resource { tenant_id, workspace_id, project_id, kind, .. } = state.records().resources.get(id)?;
+        let served = self.sockets.borrow().get(id).cloned();
+        Some(ResourceLine {
+            id: id.to_string(),
+            kind: kind.as_str().to_owned(),
+            tenant_id: tenant_id.to_string(),
+            workspace_id: workspace_id.as_ref().map(ToString::to_string),
+            project_id: project_id.as_ref().map(ToString::to_string),
+            runs: state.runs_on(id).map(ToString::to_string).collect(),
+            socket: self.runtime.resource_socket(id).display().to_string(),
+            served: matches!(served, Some(Ok(()))),
+            error: served.and_then(Result::err),
+        })
+    }
+}
+
+fn owned(counts: BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}

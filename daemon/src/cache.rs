@@ -1,0 +1,228 @@
+//! The accepted updates on disk, byte for byte as they were received: one file for each update with
+//! state, one for the newest heartbeat. It neither verifies nor judges them; whoever reads one treats
+//! it as if it came from outside.
+
+use std::path::{Path, PathBuf};
+
+use miosa_snapshot::{Kind, MAX_ENVELOPE_BYTES, Statement};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::disk::{self, DiskError, TEMPORARY_PREFIX};
+
+/// The cache directory, and the place for what was found in it and does not verify.
+pub(crate) struct Cache {
+    directory: PathBuf,
+    quarantine: PathBuf,
+}
+
+/// What is in the cache directory.
+pub(crate) struct Contents {
+    /// The updates with state, in the order of their epochs and versions.
+    pub(crate) updates: Vec<PathBuf>,
+    /// The newest heartbeat.
+    pub(crate) heartbeat: Option<PathBuf>,
+    /// Files that this daemon never wrote.
+    pub(crate) foreign: Vec<PathBuf>,
+}
+
+/// A file that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SetAside {
+    /// Its name in the quarantine directory.
+    pub(crate) file: String,
+    /// The name of the refusal.
+    pub(crate) reason: String,
+}
+
+impl Cache {
+    /// The cache in these directories, which exist from here on.
+    pub(crate) fn open(directory: PathBuf, quarantine: PathBuf) -> Result<Self, DiskError> {
+        disk::make_private_directory(&directory)?;
+        disk::make_private_directory(&quarantine)?;
+        Ok(Self { directory, quarantine })
+    }
+
+    /// Keeps an update, durably.
+    pub(crate) fn store(&self, statement: &Statement, bytes: &[u8]) -> Result<(), DiskError> {
+        disk::replace(&self.place(statement), bytes)
+    }
+
+    /// Removes what an accepted update has made superfluous: after a full one everything before it,
+    /// after any with state the heartbeat of the state before.
+    pub(crate) fn remove_superseded(&self, by: &Statement) -> Result<(), DiskError> {
+        if matches!(by.kind, Kind::Heartbeat { .. }) {
+            return Ok(());
+        }
+        let contents = self.contents()?;
+        let kept = self.place(by);
+        if by.kind == Kind::Full {
+            // By name is by version: nothing later than an accepted update can be there but what a
+            // failed attempt left, and that was never accepted.
+            contents.updates.iter().filter(|path| **path != kept).try_for_each(|path| disk::remove(path))?;
+        }
+        contents.heartbeat.iter().try_for_each(|path| disk::remove(path))
+    }
+
+    /// Looks at what is there. Files half written when the daemon was stopped are removed.
+    pub(crate) fn contents(&self) -> Result<Contents, DiskError> {
+        let mut contents = Contents { updates: Vec::new(), heartbeat: None, foreign: Vec::new() };
+        for name in disk::files(&self.directory)? {
+            let path = self.directory.join(&name);
+            if name.starts_with(TEMPORARY_PREFIX) {
+                disk::remove(&path)?;
+            } else if name == HEARTBEAT {
+                contents.heartbeat = Some(path);
+            } else if is_update(&name) {
+                contents.updates.push(path);
+            } else {
+                contents.foreign.push(path);
+            }
+        }
+        Ok(contents)
+    }
+
+    /// The bytes of one of the files.
+    pub(crate) fn read(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, DiskError> {
+        disk::read(path, MAX_ENVELOPE_BYTES)
+    }
+
+    /// Removes one of the files.
+    pub(crate) fn remove(&self, path: &Path) -> Result<(), DiskError> {
+        disk::remove(path)
+    }
+
+    /// Moves a file, of this directory or another, to where nothing is ever served from, under `name`
+    /// and `reason`. Keeps the newest of those there.
+    pub(crate) fn set_aside(&self, path: &Path, name: &str, reason: &str) -> Result<(), DiskError> {
+        disk::rename(path, &self.quarantine.join(format!("{name}.{reason}")))?;
+        let names = disk::files(&self.quarantine)?;
+        let surplus = names.len().saturating_sub(MAX_SET_ASIDE);
+        names.iter().take(surplus).try_for_each(|name| disk::remove(&self.quarantine.join(name)))
+    }
+
+    /// What was set aside, now and in earlier runs.
+    pub(crate) fn all_set_aside(&self) -> Vec<SetAside> {
+        let names = disk::files(&self.quarantine).unwrap_or_default();
+        let described = names.into_iter().map(|file| {
+            let reason = file.rsplit('.').next().unwrap_or_default().to_owned();
+            SetAside { file, reason }
+        });
+        described.collect()
+    }
+
+    fn place(&self, statement: &Statement) -> PathBuf {
+        let name = match statement.kind {
+            Kind::Heartbeat { .. } => HEARTBEAT.to_owned(),
+            Kind::Full | Kind::Incremental { .. } => update_name(statement.epoch, statement.version),
+        };
+        self.directory.join(name)
+    }
+}
+
+/// One name for each position, so that a second attempt at a version takes the place of the first;
+/// padded to the digits of 2^53 − 1, so that the order of the names is the order of the updates.
+fn update_name(epoch: u64, version: u64) -> String {
+    format!("update-{epoch:016}-{version:016}.json")
+}
+
+fn is_update(name: &str) -> bool {
+    let numbers = name.strip_prefix("update-").and_then(|rest| rest.strip_suffix(".json"));
+    let numbers = numbers.and_then(|numbers| numbers.split_once('-'));
+    numbers.is_some_and(|(epoch, version)| {
+        [epoch, version].iter().all(|part| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_digit()))
+    })
+}
+
+const HEARTBEAT: &str = "heartbeat.json";
+
+/// Enough to find out what happened, not enough to fill a disk.
+const MAX_SET_ASIDE: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use miosa_snapshot::{Digest, HostId, SigningKey, Times};
+
+    use super::*;
+
+    fn statement(kind: Kind, version: u64) -> Statement {
+        Statement {
+            host_id: "host".parse::<HostId>().unwrap(),
+            signer: SigningKey::generate().unwrap().0.key_id(),
+            epoch: 1,
+            version,
+            kind,
+            times: Times { issued_at: 1, expires_at: 2, serve_until: 3 },
+        }
+    }
+
+    fn names(cache: &Cache) -> Vec<String> {
+        disk::files(&cache.directory).unwrap()
+    }
+
+    fn cache(directory: &tempfile::TempDir) -> Cache {
+        Cache::open(directory.path().join("cache"), directory.path().join("cache/quarantine")).unwrap()
+    }
+
+    #[test]
+    fn a_full_update_leaves_nothing_older_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(&directory);
+        let on = |from| (from, Digest::of(b"x"));
+        let (from, prev) = on(9);
+        cache.store(&statement(Kind::Full, 9), b"nine").unwrap();
+        cache.store(&statement(Kind::Incremental { from, prev }, 10), b"ten").unwrap();
+        cache.store(&statement(Kind::Heartbeat { from: 10, prev }, 10), b"beat").unwrap();
+        assert_eq!(cache.contents().unwrap().updates.len(), 2);
+        assert!(cache.contents().unwrap().heartbeat.is_some());
+
+        let full = statement(Kind::Full, 11);
+        cache.store(&full, b"eleven").unwrap();
+        cache.remove_superseded(&full).unwrap();
+        assert_eq!(names(&cache), ["update-0000000000000001-0000000000000011.json"]);
+    }
+
+    #[test]
+    fn updates_are_listed_in_the_order_of_their_versions() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(&directory);
+        for version in [100, 2, 9_007_199_254_740_991, 10] {
+            cache.store(&statement(Kind::Full, version), &[]).unwrap();
+        }
+        let listed = cache.contents().unwrap().updates;
+        let expected = [2, 10, 100, 9_007_199_254_740_991].map(|v| cache.place(&statement(Kind::Full, v)));
+        assert_eq!(listed, expected);
+    }
+
+    #[test]
+    fn what_is_set_aside_is_listed_with_its_reason_and_bounded() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(&directory);
+        for version in 0..70 {
+            let statement = statement(Kind::Full, version);
+            cache.store(&statement, b"x").unwrap();
+            let name = update_name(1, version);
+            cache.set_aside(&cache.place(&statement), &name, "bad_signature").unwrap();
+        }
+        let listed = cache.all_set_aside();
+        assert_eq!(listed.len(), MAX_SET_ASIDE);
+        let last = SetAside {
+            file: "update-0000000000000001-0000000000000069.json.bad_signature".to_owned(),
+            reason: "bad_signature".to_owned(),
+        };
+        assert_eq!(listed.last(), Some(&last));
+        assert_eq!(names(&cache), Vec::<String>::new());
+    }
+
+    #[test]
+    fn half_written_files_vanish_and_foreign_ones_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(&directory);
+        for name in [".new-heartbeat.json", "update-1-2.json", "notes.txt"] {
+            disk::replace(&cache.directory.join(name), b"x").unwrap();
+        }
+        let foreign = cache.contents().unwrap().foreign;
+        assert_eq!(foreign, ["notes.txt", "update-1-2.json"].map(|name| cache.directory.join(name)));
+        assert_eq!(names(&cache).len(), 2);
+    }
+}

@@ -1,0 +1,127 @@
+//! The commands that ask a running `serve` and print what it says: JSON for programs, words for
+//! people. They hold no secret and change nothing but by handing `serve` an update.
+
+mod push;
+mod words;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use hyper::{Method, StatusCode};
+use miosa_injector::protocol::{ErrorBody, Explanation};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::runtime::Builder;
+
+pub use push::push;
+
+use crate::admin::{ResourceList, StatusReport};
+use crate::cli::{Explain, Print};
+use crate::client::{Answer, Client, ClientError};
+use crate::disk::DiskError;
+use crate::settings::Settings;
+
+/// Why a command has nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// Nothing listens on the socket.
+    #[error("`miosad serve` is not running on {0}; start it, or name its --runtime-dir")]
+    NotRunning(PathBuf),
+    /// It could not be asked.
+    #[error("cannot ask `miosad serve`")]
+    Ask(#[source] NoAnswer),
+    /// It answered with an error.
+    #[error("{message} ({code})")]
+    Refused {
+        /// The stable word.
+        code: String,
+        /// What it said.
+        message: String,
+    },
+    /// It answered with something else.
+    #[error("cannot read the answer of `miosad serve`; is it of the same version?")]
+    Answer,
+    /// The file to push.
+    #[error(transparent)]
+    File(#[from] DiskError),
+    /// The file to push is neither an update nor a trust document.
+    #[error("cannot push {0}: it is neither an update nor a trust document")]
+    NoEnvelope(PathBuf),
+    /// No event loop.
+    #[error("cannot start the event loop")]
+    Runtime(#[source] io::Error),
+    /// Standard output is closed.
+    #[error("cannot print the result")]
+    Print(#[from] io::Error),
+}
+
+/// Why `serve` could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct NoAnswer(#[from] ClientError);
+
+/// Shows what `serve` holds and how it fares.
+///
+/// # Errors
+/// When it does not run or can't be asked.
+pub fn status(settings: &Settings, print: Print) -> Result<(), CommandError> {
+    let report: StatusReport = ask_admin(settings, "/v1/status")?;
+    show(print, &report, words::status)
+}
+
+/// Lists the resources that `serve` serves.
+///
+/// # Errors
+/// When it does not run or can't be asked.
+pub fn resources(settings: &Settings, print: Print) -> Result<(), CommandError> {
+    let list: ResourceList = ask_admin(settings, "/v1/resources")?;
+    show(print, &list, words::resources)
+}
+
+/// Shows where every variable of a resource, or of a run on it, comes from.
+///
+/// # Errors
+/// When `serve` does not run, or knows no such resource or run.
+pub fn explain(settings: &Settings, what: &Explain) -> Result<(), CommandError> {
+    let mut path = format!("/v1/resources/{}/explain", what.id);
+    if let Some(run) = &what.run {
+        path.push_str(&format!("?run={run}"));
+    }
+    let explanation: Explanation = ask_admin(settings, &path)?;
+    show(what.print, &explanation, Explanation::table)
+}
+
+fn ask_admin<T: DeserializeOwned>(settings: &Settings, path: &str) -> Result<T, CommandError> {
+    let answer = ask(settings.runtime.admin_socket(), Method::GET, path, Bytes::new())?;
+    serde_json::from_slice(&answer.body).ok().ok_or(CommandError::Answer)
+}
+
+/// One request on one of the sockets of `serve`. An answer that is an error is one.
+fn ask(socket: PathBuf, method: Method, path: &str, body: Bytes) -> Result<Answer, CommandError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)?;
+    let client = Client::unix(socket.clone());
+    let answer = runtime.block_on(async {
+        let request = client.request(method, path, body)?;
+        client.ask(request).await
+    });
+    let answer = answer.map_err(|error| match error.is_absent() {
+        true => CommandError::NotRunning(socket),
+        false => CommandError::Ask(error.into()),
+    })?;
+    if answer.status == StatusCode::OK {
+        return Ok(answer);
+    }
+    let ErrorBody { error } = serde_json::from_slice(&answer.body).ok().ok_or(CommandError::Answer)?;
+    Err(CommandError::Refused { code: error.code, message: error.message })
+}
+
+fn show<T: Serialize>(print: Print, value: &T, words: impl Fn(&T) -> String) -> Result<(), CommandError> {
+    let text = if print.json {
+        let json = serde_json::to_string_pretty(value).ok();
+        json.ok_or(CommandError::Answer)?
+    } else {
+        words(value)
+    };
+    Ok(writeln!(io::stdout(), "{}", text.trim_end())?)
+}

@@ -1,0 +1,132 @@
+//! Reports in words, for people at a terminal.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::admin::{ResourceLine, ResourceList, StatusReport};
+
+/// The status, a fact a line.
+pub(super) fn status(report: &StatusReport) -> String {
+    let mut lines = Lines::default();
+    lines.fact("host", format!("{} ({})", report.host_id, report.name));
+    let why = report.not_ready_because.as_deref();
+    lines.fact("ready", why.map_or("yes".to_owned(), |reason| format!("no: {reason}")));
+    if let (Some(epoch), Some(version)) = (report.epoch, report.version) {
+        let source = match report.source.as_deref() {
+            Some("cache") => ", from the cache",
+            _ => "",
+        };
+        lines.fact("snapshot", format!("epoch {epoch}, version {version}{source}"));
+    }
+    if let Some(age) = report.age_seconds {
+        let stale = if report.stale { " (stale: the control plane was not heard in time)" } else { "" };
+        lines.fact("confirmed", format!("{} ago{stale}", duration(age)));
+    }
+    if report.need_full {
+        lines.fact("needs", "a full update".to_owned());
+    }
+    let trust = report.trust_version.map_or("none".to_owned(), |version| format!("version {version}"));
+    lines.fact("trust", trust);
+    let failed = match report.sockets_failed {
+        0 => String::new(),
+        count => format!(", {count} of them without a socket (see `miosad resources`)"),
+    };
+    lines.fact("resources", format!("{}{failed}", report.resources));
+    lines.counts("accepted", &report.accepted);
+    lines.counts("refused", &report.refused);
+    if let Some(last) = &report.last_refusal {
+        lines.fact("last refusal", format!("{}: {}", last.code, last.message));
+    }
+    for file in &report.set_aside {
+        lines.fact("set aside", file.file.clone());
+    }
+    lines.counts("alarms", &report.alarms);
+    lines.0
+}
+
+/// The resources, one a line.
+pub(super) fn resources(list: &ResourceList) -> String {
+    if list.resources.is_empty() {
+        return "no resources on this host".to_owned();
+    }
+    let heading = ["RESOURCE", "KIND", "TENANT", "RUNS", "SOCKET"].map(str::to_owned);
+    let rows: Vec<_> = [heading].into_iter().chain(list.resources.iter().map(row)).collect();
+    let mut text = String::new();
+    for row in &rows {
+        for (column, cell) in row.iter().enumerate() {
+            let width = rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
+            let last = column.saturating_add(1) == row.len();
+            // Writing to a String cannot fail.
+            let _infallible = if last { writeln!(text, "{cell}") } else { write!(text, "{cell:width$}  ") };
+        }
+    }
+    text
+}
+
+fn row(resource: &ResourceLine) -> [String; 5] {
+    let socket = match (&resource.error, resource.served) {
+        (Some(error), _) => format!("none: {error}"),
+        (None, true) => resource.socket.clone(),
+        (None, false) => "not yet".to_owned(),
+    };
+    let runs = if resource.runs.is_empty() { "-".to_owned() } else { resource.runs.join(",") };
+    [resource.id.clone(), resource.kind.clone(), resource.tenant_id.clone(), runs, socket]
+}
+
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn fact(&mut self, name: &str, value: String) {
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(self.0, "{name:<14}{value}");
+    }
+
+    fn counts(&mut self, name: &str, counts: &BTreeMap<String, u64>) {
+        if !counts.is_empty() {
+            let counts: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            self.fact(name, counts.join(", "));
+        }
+    }
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_stand_in_columns() {
+        let line = |id: &str, runs: &[&str]| ResourceLine {
+            id: id.to_owned(),
+            kind: "sandbox".to_owned(),
+            tenant_id: "t1".to_owned(),
+            workspace_id: None,
+            project_id: None,
+            runs: runs.iter().map(|&run| run.to_owned()).collect(),
+            socket: "/s".to_owned(),
+            served: true,
+            error: None,
+        };
+        let list = ResourceList { resources: vec![line("sbx-1", &["r1", "r2"]), line("sandbox-long", &[])] };
+        let expected = "RESOURCE      KIND     TENANT  RUNS   SOCKET\n\
+                        sbx-1         sandbox  t1      r1,r2  /s\n\
+                        sandbox-long  sandbox  t1      -      /s\n";
+        assert_eq!(resources(&list), expected);
+        assert_eq!(resources(&ResourceList { resources: vec![] }), "no resources on this host");
+    }
+
+    #[test]
+    fn durations_are_told_in_a_fitting_unit() {
+        let told = [5, 119, 120, 7_199, 7_200, 172_800].map(duration);
+        assert_eq!(told, ["5 s", "119 s", "2 min", "119 min", "2 h", "2 days"]);
+    }
+}

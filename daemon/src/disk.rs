@@ -1,0 +1,274 @@
+//! Durable files. [`replace`] is the only writer of state: a file is its old bytes or its new ones,
+//! and once the call has returned it is the new ones even after a power cut. What the bytes mean is
+//! not known here.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::geteuid;
+use zeroize::Zeroizing;
+
+/// What could not be done, on which path.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {attempt} {path}")]
+pub struct DiskError {
+    attempt: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Makes `path` hold exactly `bytes`, mode 0600, durably: a temporary file, its fsync, a rename and
+/// the fsync of the directory. An error leaves the old file; after an error of the last step the new
+/// one may already be seen, but must not be counted on.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+    let failed = |source| DiskError { attempt: "write", path: path.to_owned(), source };
+    let (directory, temporary) = neighbours(path).map_err(failed)?;
+    let written = write_new(&temporary, &directory, bytes).and_then(|()| fs::rename(&temporary, path));
+    if let Err(source) = written {
+        // Only tidiness: the next replacement of this file begins by removing it as well.
+        let _left_over = fs::remove_file(&temporary);
+        return Err(failed(source));
+    }
+    sync_directory(&directory).map_err(failed)
+}
+
+/// Reads a regular file of at most `limit` bytes. The bytes are wiped when dropped, since they may
+/// be a key.
+pub(crate) fn read(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, DiskError> {
+    let failed = |source| DiskError { attempt: "read", path: path.to_owned(), source };
+    // O_NONBLOCK, so that a FIFO put in the place of a file can't make the daemon wait for a writer.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    if !metadata.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
+    if metadata.len() > limit {
+        return Err(failed(io::Error::other(format!("it is larger than {limit} bytes"))));
+    }
+    let capacity = usize::try_from(metadata.len()).unwrap_or(0).saturating_add(1);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Removes a file. One that is not there is no error. Not durable: a file that a power cut brings
+/// back is one that was superseded, and will be again.
+pub(crate) fn remove(path: &Path) -> Result<(), DiskError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(DiskError { attempt: "remove", path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a directory and all in it. One that is not there is no error.
+pub(crate) fn remove_tree(path: &Path) -> Result<(), DiskError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(DiskError { attempt: "remove", path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Moves a file.
+pub(crate) fn rename(path: &Path, target: &Path) -> Result<(), DiskError> {
+    fs::rename(path, target).map_err(|source| DiskError { attempt: "move", path: path.to_owned(), source })
+}
+
+/// The names in a directory, sorted; directories and names that are not UTF-8 are left out, because
+/// nothing here ever wrote one.
+pub(crate) fn files(directory: &Path) -> Result<Vec<String>, DiskError> {
+    let failed = |source| DiskError { attempt: "list", path: directory.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().is_ok_and(|kind| !kind.is_dir()) {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Makes a directory of mode 0700, or takes the one that is there if it is ours.
+pub(crate) fn make_private_directory(path: &Path) -> Result<(), DiskError> {
+    make_directory(path, PRIVATE).map(drop)
+}
+
+/// Makes a directory of exactly this mode, or takes the one that is there if it is ours, and opens
+/// it. The mode is set on the descriptor, never by path.
+pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<File, DiskError> {
+    let failed = |source| DiskError { attempt: "make the directory", path: path.to_owned(), source };
+    let made = match DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(failed(error)),
+    };
+    let directory = open_directory(path)?;
+    if made {
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        give_to_owner_of(parent, &directory).map_err(failed)?;
+    }
+    let metadata = directory.metadata().map_err(failed)?;
+    if !made && metadata.uid() != geteuid().as_raw() && !geteuid().is_root() {
+        return Err(failed(io::Error::other("it belongs to another user")));
+    }
+    if metadata.mode() & ALL_MODE_BITS != mode {
+        fchmod(&directory, Mode::from_bits_truncate(mode)).map_err(|errno| failed(errno.into()))?;
+    }
+    Ok(directory)
+}
+
+/// Opens a directory itself, not what a link leads to.
+pub(crate) fn open_directory(path: &Path) -> Result<File, DiskError> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY;
+    OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(|source| DiskError {
+        attempt: "open the directory",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Takes a directory for this process alone, for as long as the lock is kept. `None`: another process
+/// has it.
+pub(crate) fn lock_directory(path: &Path) -> Result<Option<Flock<File>>, DiskError> {
+    match Flock::lock(open_directory(path)?, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(DiskError { attempt: "lock", path: path.to_owned(), source: errno.into() }),
+    }
+}
+
+impl DiskError {
+    /// Whether the path is simply not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+fn write_new(temporary: &Path, directory: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::remove_file(temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(SECRET).open(temporary)?;
+    give_to_owner_of(directory, &file)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// What root makes for the service belongs to the service: whose directory it is, theirs is the file.
+fn give_to_owner_of(directory: &Path, made: &File) -> io::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = fs::symlink_metadata(directory)?;
+    fchown(made, Some(owner.uid()), Some(owner.gid()))
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// The directory of a file, and the name under which its next bytes are written.
+fn neighbours(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::other("it names no file"));
+    };
+    let mut temporary = std::ffi::OsString::from(TEMPORARY_PREFIX);
+    temporary.push(name);
+    Ok((directory.to_owned(), directory.join(temporary)))
+}
+
+/// Begins the name of a file that was being written.
+pub(crate) const TEMPORARY_PREFIX: &str = ".new-";
+
+const SECRET: u32 = 0o600;
+const PRIVATE: u32 = 0o700;
+const ALL_MODE_BITS: u32 = 0o7777;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn replacing_leaves_only_the_new_bytes_and_no_temporary_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(*read(&path, 3).unwrap(), b"two");
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(files(directory.path()).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_left_over_temporary_file_is_no_obstacle() {
+        let directory = tempfile::tempdir().unwrap();
+        replace(&directory.path().join(".new-a"), b"half").unwrap();
+        replace(&directory.path().join("a"), b"whole").unwrap();
+        assert_eq!(files(directory.path()).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_keeps_its_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("a")).unwrap();
+        let error = replace(&directory.path().join("a"), b"x").unwrap_err();
+        assert!(error.to_string().starts_with("cannot write /"), "{error}");
+        assert_eq!(files(directory.path()).unwrap(), Vec::<String>::new());
+        assert!(replace(&directory.path().join("no/such"), b"x").unwrap_err().is_missing());
+    }
+
+    #[test]
+    fn only_regular_files_within_the_limit_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        replace(&at("file"), b"12345").unwrap();
+        symlink(at("file"), at("link")).unwrap();
+        nix::unistd::mkfifo(&at("fifo"), Mode::from_bits_truncate(0o600)).unwrap();
+        assert!(read(&at("file"), 5).is_ok());
+        for refused in ["link", "fifo", "."] {
+            assert!(read(&at(refused), 5).is_err(), "{refused}");
+        }
+        assert!(read(&at("file"), 4).is_err());
+        assert!(read(&at("none"), 4).unwrap_err().is_missing());
+    }
+
+    #[test]
+    fn a_directory_gets_exactly_its_mode_and_a_link_is_not_taken_for_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("d");
+        make_directory(&path, 0o755).unwrap();
+        assert_eq!(mode(&path), 0o755);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        make_private_directory(&path).unwrap();
+        assert_eq!(mode(&path), 0o700);
+        symlink(&path, directory.path().join("l")).unwrap();
+        assert!(make_directory(&directory.path().join("l"), 0o755).is_err());
+    }
+
+    #[test]
+    fn a_directory_is_locked_for_one_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = lock_directory(directory.path()).unwrap();
+        assert!(lock.is_some());
+        assert!(lock_directory(directory.path()).unwrap().is_none());
+        drop(lock);
+        assert!(lock_directory(directory.path()).unwrap().is_some());
+    }
+}

@@ -1,0 +1,149 @@
+//! The floor on disk: the position below which this host never goes again, in two copies with a
+//! checksum each. An unreadable floor is never taken for a first start. What the floor forbids is
+//! decided by `miosa-snapshot`.
+
+use std::path::PathBuf;
+
+use miosa_snapshot::{Digest, Floor};
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{self, DiskError};
+
+/// The two copies.
+pub(crate) struct Floors {
+    copies: [PathBuf; 2],
+}
+
+/// What was found on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The higher of the readable copies. `None`: there is no readable one.
+    pub(crate) floor: Option<Floor>,
+    /// The copies that are missing or damaged.
+    pub(crate) unreadable: Vec<PathBuf>,
+}
+
+impl Floors {
+    /// The copies at these paths.
+    pub(crate) fn new(copies: [PathBuf; 2]) -> Self {
+        Self { copies }
+    }
+
+    /// Reads both copies. They differ when the daemon was stopped between writing them; the higher
+    /// one counts, since what it speaks of was durable before.
+    pub(crate) fn read(&self) -> Found {
+        let mut found = Found { floor: None, unreadable: Vec::new() };
+        for copy in &self.copies {
+            match disk::read(copy, MAX_BYTES).ok().and_then(|bytes| decode(&bytes)) {
+                Some(floor) => found.floor = Some(found.floor.map_or(floor, |other| higher(other, floor))),
+                None => found.unreadable.push(copy.clone()),
+            }
+        }
+        found
+    }
+
+    /// Makes both copies this floor, durably.
+    pub(crate) fn write(&self, floor: &Floor) -> Result<(), DiskError> {
+        let bytes = encode(floor);
+        self.copies.iter().try_for_each(|copy| disk::replace(copy, bytes.as_bytes()))
+    }
+}
+
+/// The floor that neither of two forbids.
+pub(crate) fn higher(one: Floor, other: Floor) -> Floor {
+    let (epoch, version) = (one.epoch, one.version).max((other.epoch, other.version));
+    Floor { epoch, version, issued_at: one.issued_at.max(other.issued_at) }
+}
+
+/// The floor of a host that has accepted nothing yet.
+pub(crate) const GROUND: Floor = Floor { epoch: 0, version: 0, issued_at: 0 };
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    format: u8,
+    epoch: u64,
+    version: u64,
+    issued_at: u64,
+}
+
+/// A line of JSON and a line with its digest.
+fn encode(floor: &Floor) -> String {
+    let Floor { epoch, version, issued_at } = *floor;
+    // A struct of numbers is always JSON.
+    let line = serde_json::to_string(&Wire { format: FORMAT, epoch, version, issued_at }).unwrap_or_default();
+    let digest = Digest::of(line.as_bytes());
+    format!("{line}\n{digest}\n")
+}
+
+fn decode(bytes: &[u8]) -> Option<Floor> {
+    let (line, digest) = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?.split_once('\n')?;
+    if digest.parse() != Ok(Digest::of(line.as_bytes())) {
+        return None;
+    }
+    let Wire { format, epoch, version, issued_at } = serde_json::from_str(line).ok()?;
+    (format == FORMAT).then_some(Floor { epoch, version, issued_at })
+}
+
+const FORMAT: u8 = 1;
+const MAX_BYTES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLOOR: Floor = Floor { epoch: 1, version: 42, issued_at: 1_800_000_000_000 };
+
+    fn floors(directory: &tempfile::TempDir) -> Floors {
+        Floors::new([directory.path().join("floor.a"), directory.path().join("floor.b")])
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let floors = floors(&directory);
+        floors.write(&FLOOR).unwrap();
+        assert_eq!(floors.read(), Found { floor: Some(FLOOR), unreadable: vec![] });
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_truncation_makes_a_copy_unreadable() {
+        let good = encode(&FLOOR).into_bytes();
+        assert_eq!(decode(&good), Some(FLOOR));
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&bad), None, "bit {bit}");
+        }
+        for length in 0..good.len() {
+            assert_eq!(decode(&good[..length]), None, "length {length}");
+        }
+    }
+
+    #[test]
+    fn one_copy_is_enough_and_the_other_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let floors = floors(&directory);
+        floors.write(&FLOOR).unwrap();
+        disk::replace(&floors.copies[0], b"noise").unwrap();
+        assert_eq!(floors.read(), Found { floor: Some(FLOOR), unreadable: vec![floors.copies[0].clone()] });
+    }
+
+    #[test]
+    fn of_two_different_copies_the_higher_one_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let floors = floors(&directory);
+        floors.write(&FLOOR).unwrap();
+        let next = Floor { epoch: 2, version: 1, issued_at: 5 };
+        disk::replace(&floors.copies[1], encode(&next).as_bytes()).unwrap();
+        let expected = Floor { epoch: 2, version: 1, issued_at: FLOOR.issued_at };
+        assert_eq!(floors.read().floor, Some(expected));
+    }
+
+    #[test]
+    fn without_a_readable_copy_there_is_no_floor_and_that_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let found = floors(&directory).read();
+        assert_eq!((found.floor, found.unreadable.len()), (None, 2));
+    }
+}

@@ -1,0 +1,174 @@
+//! What is served: one verified state behind one atomic pointer, with the answers built from it. A
+//! reader sees a whole generation or the next whole one. How a generation comes to be is `intake`'s
+//! business.
+
+mod answers;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use miosa_injector::model::{ResourceId, RunId};
+use miosa_injector::{Moving, ResolveError, State};
+use miosa_snapshot::{Age, Digest, KeyId, Statement, Trust, Verified};
+
+pub(crate) use answers::Built;
+
+use crate::age::{Aged, Freshness};
+use crate::generation::answers::Answers;
+
+/// The generation that is served now, if any.
+#[derive(Default)]
+pub(crate) struct Current(ArcSwapOption<Generation>);
+
+/// One accepted state and how it stands.
+pub(crate) struct Generation {
+    /// What is resolved from; a heartbeat makes a new generation with the same content.
+    pub(crate) content: Arc<Content>,
+    /// How old it is.
+    pub(crate) freshness: Freshness,
+    /// The signer of the update that came last, of whatever kind.
+    pub(crate) confirmed_by: KeyId,
+    /// Whether everybody on whose word it rests may still speak.
+    pub(crate) standing: Standing,
+    /// How it came here.
+    pub(crate) source: Source,
+}
+
+/// A state with its place in the order of states, and the answers built from it so far.
+pub(crate) struct Content {
+    /// The records.
+    pub(crate) state: State,
+    /// The lineage of versions.
+    pub(crate) epoch: u64,
+    /// Its version.
+    pub(crate) version: u64,
+    /// The digest of the envelope that made it.
+    pub(crate) digest: Digest,
+    /// The signers of the updates it was made of.
+    pub(crate) signers: BTreeSet<KeyId>,
+    answers: Answers,
+}
+
+/// Whether the signers of a generation may still speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// All of them are listed in the trust document.
+    Good,
+    /// One is not any more: served again after a full update by one that is.
+    SignerRevoked,
+}
+
+/// How a generation came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Read from the cache at start.
+    Cache,
+    /// Accepted since.
+    Update,
+}
+
+/// Why nothing is resolved now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unservable {
+    #[error("this host holds no verified snapshot yet; it waits for a full update")]
+    NotReady,
+    #[error("the snapshot was not confirmed for {seconds} seconds, longer than it may be served")]
+    SnapshotExpired { seconds: u64 },
+    #[error("the signer of the snapshot was revoked; this host waits for a full update by another one")]
+    SignerRevoked,
+}
+
+impl Current {
+    /// The generation, if it may be served when the boot-time clock shows `boot_ms`.
+    pub(crate) fn servable(&self, boot_ms: u64) -> Result<(Arc<Generation>, Aged), Unservable> {
+        let generation = self.0.load_full().ok_or(Unservable::NotReady)?;
+        let aged = generation.servable(boot_ms)?;
+        Ok((generation, aged))
+    }
+
+    /// The generation, servable or not.
+    pub(crate) fn generation(&self) -> Option<Arc<Generation>> {
+        self.0.load_full()
+    }
+
+    /// Serves another generation from here on.
+    pub(crate) fn swap(&self, next: Arc<Generation>) {
+        self.0.store(Some(next));
+    }
+}
+
+impl Generation {
+    /// Its age, if it may be served.
+    pub(crate) fn servable(&self, boot_ms: u64) -> Result<Aged, Unservable> {
+        let aged = self.freshness.at(boot_ms);
+        match (self.standing, aged.age) {
+            (Standing::SignerRevoked, _) => Err(Unservable::SignerRevoked),
+            (Standing::Good, Age::Expired) => Err(Unservable::SnapshotExpired { seconds: aged.seconds }),
+            (Standing::Good, Age::Fresh | Age::Stale) => Ok(aged),
+        }
+    }
+
+    /// The same generation as it stands under another trust document.
+    pub(crate) fn under(&self, trust: &Trust) -> Self {
+        let listed =
+            |signer: &KeyId| trust.document().signers.iter().any(|known| known.key.key_id() == *signer);
+        let mut signers = self.content.signers.iter().chain([&self.confirmed_by]);
+        let standing = if signers.all(listed) { Standing::Good } else { Standing::SignerRevoked };
+        Self {
+            content: Arc::clone(&self.content),
+            freshness: self.freshness,
+            confirmed_by: self.confirmed_by,
+            standing,
+            source: self.source,
+        }
+    }
+
+    /// The fields of an answer that move without its content changing.
+    pub(crate) fn moving(&self, aged: Aged) -> Moving {
+        Moving {
+            snapshot_version: self.content.version,
+            stale: aged.age != Age::Fresh,
+            age_seconds: aged.seconds,
+        }
+    }
+}
+
+impl Content {
+    /// The state that `update` made, and the signers of what it was made of.
+    pub(crate) fn new(state: State, update: &Verified, signers: BTreeSet<KeyId>) -> Self {
+        let answers = Answers::for_resources(state.records().resources.keys());
+        let Statement { epoch, version, .. } = *update.statement();
+        Self { state, epoch, version, digest: update.digest(), signers, answers }
+    }
+
+    /// What a resource, or a run on it, starts with; built at the first call, the same bytes later.
+    pub(crate) fn answer(
+        &self,
+        resource: &ResourceId,
+        run: Option<&RunId>,
+    ) -> Result<Arc<Built>, ResolveError> {
+        self.answers.get_or_build(&self.state, resource, run)
+    }
+}
+
+impl Unservable {
+    /// The stable word for programs.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::NotReady => "not_ready",
+            Self::SnapshotExpired { .. } => "snapshot_expired",
+            Self::SignerRevoked => "signer_revoked",
+        }
+    }
+}
+
+impl Source {
+    /// The stable word for programs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Update => "update",
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What enrollment leaves behind: who this host is, its private key, and what the link needs. Files
+//! in, checked values out; how they come to be is in `enroll`.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use data_encoding::BASE64;
+use miosa_snapshot::{Digest, HostId, HostKeyError, HostPrivateKey};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+use crate::disk::{self, DiskError};
+use crate::layout::StateDir;
+
+/// `host.json`: who this host is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HostFile {
+    /// The id that updates for it carry.
+    pub(crate) host_id: HostId,
+    /// What people call it.
+    pub(crate) name: String,
+    /// The digest of the first trust document.
+    pub(crate) trust: Digest,
+}
+
+/// `link.json`: where the control plane is and how to speak to it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LinkFile {
+    /// Its URL.
+    pub(crate) control: String,
+    /// The certificates to trust for it (PEM); the system's when absent.
+    pub(crate) ca: Option<String>,
+    /// What this host is known by there.
+    pub(crate) token: HostToken,
+}
+
+/// The secret that this host is known by at the control plane. Not printable, wiped on drop.
+#[derive(Deserialize)]
+#[serde(from = "String")]
+pub(crate) struct HostToken(Zeroizing<String>);
+
+/// Why a file of the enrollment can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// It was never enrolled, or was unenrolled.
+    #[error("this host is not enrolled in {0}; run `miosad enroll`")]
+    NotEnrolled(PathBuf),
+    /// There is no control plane to link to.
+    #[error(
+        "this host was enrolled without a control plane, so there is nothing to link to; hand it updates with `miosad push`"
+    )]
+    NoLink,
+    /// The file can't be read.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The file is not of its form. What is in it may be secret, so it is not quoted.
+    #[error("cannot use {0}: it is damaged; run `miosad unenroll` and enroll again")]
+    Damaged(PathBuf),
+    /// Others may read the private key.
+    #[error(
+        "cannot use {path}: its mode is {mode:03o} and others may read it; if nobody did, set it to 600, else enroll again"
+    )]
+    Exposed {
+        /// The key file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
+impl HostFile {
+    pub(crate) fn load(state: &StateDir) -> Result<Self, HostError> {
+        match read_json(&state.host()) {
+            Err(HostError::Disk(error)) if error.is_missing() => {
+                Err(HostError::NotEnrolled(state.path().to_owned()))
+            }
+            loaded => loaded,
+        }
+    }
+
+    pub(crate) fn store(&self, state: &StateDir) -> Result<(), DiskError> {
+        write_json(&state.host(), self)
+    }
+}
+
+impl LinkFile {
+    pub(crate) fn load(state: &StateDir) -> Result<Self, HostError> {
+        match read_json(&state.link()) {
+            Err(HostError::Disk(error)) if error.is_missing() => {
+                // Which of the two it is shows in a file that `link` may not be allowed to read.
+                let enrolled = fs::exists(state.host()).unwrap_or(false);
+                Err(if enrolled {
+                    HostError::NoLink
+                } else {
+                    HostError::NotEnrolled(state.path().to_owned())
+                })
+            }
+            loaded => loaded,
+        }
+    }
+
+    pub(crate) fn store(&self, state: &StateDir) -> Result<(), DiskError> {
+        write_json(&state.link(), self)
+    }
+}
+
+impl HostToken {
+    /// The token, for the one header it goes into.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for HostToken {
+    fn from(token: String) -> Self {
+        Self(Zeroizing::new(token))
+    }
+}
+
+impl Serialize for HostToken {
+    /// Into `link.json`, and nowhere else.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.expose())
+    }
+}
+
+/// The host's private key: 32 bytes as one line of base64.
+pub(crate) fn load_key(state: &StateDir) -> Result<HostPrivateKey, HostError> {
+    let path = state.host_key();
+    let text = disk::read(&path, MAX_KEY_BYTES)?;
+    let mode = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.mode() & 0o777);
+    if mode & OTHERS_READ != 0 {
+        return Err(HostError::Exposed { path, mode });
+    }
+    decode_key(&text).ok_or(HostError::Damaged(path))
+}
+
+/// Keeps the host's private key.
+pub(crate) fn store_key(state: &StateDir, key: &HostPrivateKey) -> Result<(), DiskError> {
+    let mut text = Zeroizing::new(BASE64.encode(key.to_bytes().as_slice()));
+    text.push('\n');
+    disk::replace(&state.host_key(), text.as_bytes())
+}
+
+fn decode_key(text: &[u8]) -> Option<HostPrivateKey> {
+    let bytes = Zeroizing::new(BASE64.decode(text.trim_ascii()).ok()?);
+    let key: Result<_, HostKeyError> = HostPrivateKey::from_bytes(&bytes);
+    key.ok()
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, HostError> {
+    let bytes = disk::read(path, MAX_JSON_BYTES)?;
+    serde_json::from_slice(&bytes).ok().ok_or_else(|| HostError::Damaged(path.to_owned()))
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), DiskError> {
+    // None of these types has a map, so they are always JSON.
+    let mut bytes = Zeroizing::new(serde_json::to_vec_pretty(value).unwrap_or_default());
+    bytes.push(b'\n');
+    disk::replace(path, &bytes)
+}
+
+const OTHERS_READ: u32 = 0o007;
+const MAX_KEY_BYTES: usize = 1024;
+/// Holds a bundle of certificates.
+const MAX_JSON_BYTES: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn state(directory: &tempfile::TempDir) -> StateDir {
+        StateDir::new(directory.path().to_owned())
+    }
+
+    #[test]
+    fn the_key_that_is_stored_is_loaded() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = HostPrivateKey::generate().unwrap();
+        store_key(&state(&directory), &key).unwrap();
+        assert!(load_key(&state(&directory)).unwrap().public() == key.public());
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = state(&directory);
+        store_key(&state, &HostPrivateKey::generate().unwrap()).unwrap();
+        fs::set_permissions(state.host_key(), fs::Permissions::from_mode(0o644)).unwrap();
+        let error = load_key(&state).err().unwrap().to_string();
+        assert!(error.contains("its mode is 644 and others may read it"), "{error}");
+    }
+
+    #[test]
+    fn missing_and_damaged_files_are_told_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = state(&directory);
+        assert!(matches!(HostFile::load(&state), Err(HostError::NotEnrolled(_))));
+        assert!(matches!(LinkFile::load(&state), Err(HostError::NotEnrolled(_))));
+        disk::replace(&state.host(), b"{\"host_id\":\"../x\"}").unwrap();
+        assert!(matches!(HostFile::load(&state), Err(HostError::Damaged(_))));
+        assert!(matches!(LinkFile::load(&state), Err(HostError::NoLink)));
+        disk::replace(&state.host_key(), b"c2hvcnQ=").unwrap();
+        assert!(matches!(load_key(&state), Err(HostError::Damaged(_))));
+    }
+}

@@ -1,0 +1,269 @@
+//! The one way into what is served: an update is opened, judged, decoded, made durable and swapped
+//! in, in this order, one at a time. Nothing is served before it is durable, and nothing is durable
+//! before it is verified. At start, the cache goes the same way (`restore`).
+
+mod door;
+mod queue;
+mod refused;
+mod restore;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use miosa_injector::{Change, PayloadError, State};
+use miosa_snapshot::{
+    Admission, Floor, FloorCheck, Held, HostIdentity, Kind, OpenedKeys, Refusal, Statement, Verdict,
+    Verified, judge, open,
+};
+
+pub(crate) use door::{Position, answer};
+pub(crate) use queue::{Offer, Queue};
+pub(crate) use refused::Refused;
+pub(crate) use restore::RestoreError;
+
+use crate::age::Freshness;
+use crate::cache::Cache;
+use crate::clock::{Clock, Now};
+use crate::failure::in_one_line;
+use crate::floor::{self, Floors};
+use crate::generation::{Content, Current, Generation, Source, Standing};
+use crate::ledger::Ledger;
+use crate::trust_store::TrustStore;
+
+/// Whoever opens and closes the sockets that a state has.
+pub(crate) trait Sockets: Send {
+    /// Called before `next` is served.
+    fn retire(&mut self, next: &State);
+    /// Called after `state` is served.
+    fn open(&mut self, state: &State);
+    /// Called once, when what an earlier run left behind can be told from what lives.
+    fn sweep(&mut self, state: &State);
+}
+
+/// What the intake shares with those who read.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) current: Arc<Current>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) clock: Clock,
+}
+
+/// Everything it takes to accept an update. There is one, and it is on one thread.
+pub(crate) struct Intake {
+    host: HostIdentity,
+    trust: TrustStore,
+    keys: OpenedKeys,
+    cache: Cache,
+    floors: Floors,
+    floor: KnownFloor,
+    held: Option<Held>,
+    sockets: Box<dyn Sockets>,
+    shared: Shared,
+}
+
+/// An update or trust document that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// The word for what was done with it.
+    pub(crate) verdict: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KnownFloor {
+    At(Floor),
+    Lost,
+}
+
+impl Intake {
+    /// Takes an update from outside. A refused one disturbs nothing.
+    pub(crate) fn take_update(&mut self, bytes: &[u8]) -> Result<Accepted, Refused> {
+        let taken = self.try_update(bytes);
+        self.record("update", &taken);
+        taken
+    }
+
+    /// Takes a trust document from outside.
+    pub(crate) fn take_trust(&mut self, bytes: &[u8]) -> Result<Accepted, Refused> {
+        let taken = self.try_trust(bytes);
+        self.record("trust", &taken);
+        taken
+    }
+
+    fn try_update(&mut self, bytes: &[u8]) -> Result<Accepted, Refused> {
+        let now = self.shared.clock.now();
+        let update = self.open(bytes, Admission::New { now_ms: now.unix_ms })?;
+        let held = self.standing_held();
+        let verdict = judge(&update, held.as_ref(), self.floor.check(now))?;
+        let base = self.shared.current.generation().map(|generation| Arc::clone(&generation.content));
+        let Some(content) = Self::decode(base.as_ref(), &update, verdict)? else {
+            return Ok(Accepted { verdict: "unchanged" });
+        };
+        let held = Held::after(held.as_ref(), &update);
+        self.make_durable(&update, bytes, &held)?;
+        self.swap(&update, content, Source::Update, now);
+        self.remove_superseded(update.statement());
+        Ok(Accepted { verdict: word(verdict) })
+    }
+
+    fn try_trust(&mut self, bytes: &[u8]) -> Result<Accepted, Refused> {
+        if !self.trust.take(bytes)? {
+            return Ok(Accepted { verdict: "unchanged" });
+        }
+        let Some(trust) = self.trust.trust() else { return Err(Refused::NoTrust) };
+        self.shared.ledger.set_trust_version(Some(trust.version()));
+        if let Some(generation) = self.shared.current.generation() {
+            let generation = generation.under(trust);
+            if generation.standing == Standing::SignerRevoked {
+                self.shared.alarm(
+                    "signer_revoked",
+                    "a signer of the held state was revoked; a full update is needed",
+                );
+            }
+            self.shared.current.swap(Arc::new(generation));
+        }
+        Ok(Accepted { verdict: "follow" })
+    }
+
+    fn open(&mut self, bytes: &[u8], admission: Admission) -> Result<Verified, Refused> {
+        let trust = self.trust.trust().ok_or(Refused::NoTrust)?;
+        Ok(open(bytes, &self.host, trust, admission, &mut self.keys)?)
+    }
+
+    /// What the next update must fit. A state whose signer was revoked is no base for anything, and
+    /// contradicts nothing: the next full one takes its place.
+    fn standing_held(&self) -> Option<Held> {
+        let standing = self.shared.current.generation()?.standing;
+        self.held.filter(|_| standing == Standing::Good)
+    }
+
+    /// What is to be served after the update, on top of `base`; `None` when it changes nothing.
+    fn decode(
+        base: Option<&Arc<Content>>,
+        update: &Verified,
+        verdict: Verdict,
+    ) -> Result<Option<Arc<Content>>, Refused> {
+        let signer = update.statement().signer;
+        let content = match (verdict, base) {
+            (Verdict::Unchanged, _) => return Ok(None),
+            (Verdict::Refresh, Some(base)) => Arc::clone(base),
+            (Verdict::Extend, Some(base)) => {
+                let state =
+                    base.state.apply(Change::decode(update.payload())?).map_err(PayloadError::from)?;
+                let mut signers = base.signers.clone();
+                signers.insert(signer);
+                Arc::new(Content::new(state, update, signers))
+            }
+            (Verdict::Replace | Verdict::ReplaceIfStateEqual, base) => {
+                let state = State::from_full(Change::decode(update.payload())?)?;
+                let contradicts =
+                    verdict == Verdict::ReplaceIfStateEqual && base.is_none_or(|base| base.state != state);
+                if contradicts {
+                    return Err(Refusal::Equivocation.into());
+                }
+                Arc::new(Content::new(state, update, BTreeSet::from([signer])))
+            }
+            // The apply rule gives these two only for what is held.
+            (Verdict::Refresh | Verdict::Extend, None) => return Err(Refusal::WrongBase.into()),
+        };
+        Ok(Some(content))
+    }
+
+    /// First the update, then the floor that speaks of it: a stop in between leaves an update that is
+    /// above the floor, which is what a start takes.
+    fn make_durable(&mut self, update: &Verified, bytes: &[u8], held: &Held) -> Result<(), Refused> {
+        self.cache.store(update.statement(), bytes)?;
+        let floor = self.floor.raised_to(held.floor());
+        self.floors.write(&floor)?;
+        self.floor = KnownFloor::At(floor);
+        self.held = Some(*held);
+        Ok(())
+    }
+
+    fn swap(&mut self, update: &Verified, content: Arc<Content>, source: Source, now: Now) {
+        let generation = Arc::new(Generation {
+            freshness: Freshness::new(update.statement().times, now, self.floor.issued_at()),
+            confirmed_by: update.statement().signer,
+            standing: Standing::Good,
+            source,
+            content: Arc::clone(&content),
+        });
+        let changed = !matches!(update.statement().kind, Kind::Heartbeat { .. });
+        if changed {
+            self.sockets.retire(&content.state);
+        }
+        let first = self.shared.current.generation().is_none();
+        self.shared.current.swap(generation);
+        if first {
+            self.sockets.sweep(&content.state);
+        }
+        self.sockets.open(&content.state);
+    }
+
+    fn remove_superseded(&self, by: &Statement) {
+        if let Err(error) = self.cache.remove_superseded(by) {
+            tracing::warn!(
+                event = "cache_not_tidied",
+                error = in_one_line(&error),
+                "older updates were not removed"
+            );
+        }
+    }
+
+    fn record(&self, what: &'static str, taken: &Result<Accepted, Refused>) {
+        match taken {
+            Ok(Accepted { verdict }) => {
+                self.shared.ledger.count_accepted(verdict);
+                let (epoch, version) = self.held.map_or((0, 0), |held| (held.epoch, held.version));
+                tracing::info!(event = "accepted", what, verdict, epoch, version, "accepted");
+            }
+            Err(refused) => {
+                let (code, message) = (refused.name(), in_one_line(refused));
+                tracing::warn!(event = "refused", what, code, message, "refused");
+                if code == "equivocation" {
+                    self.shared.alarm(code, "two different states were signed under one version");
+                }
+                self.shared.ledger.count_refused(code, message, self.shared.clock.now().unix_ms);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Tells of something that needs an operator.
+    pub(crate) fn alarm(&self, alarm: &'static str, message: &str) {
+        self.ledger.count_alarm(alarm);
+        tracing::error!(event = "alarm", alarm, "{message}");
+    }
+}
+
+impl KnownFloor {
+    fn check(self, now: Now) -> FloorCheck {
+        match self {
+            Self::At(floor) => FloorCheck::AtLeast(floor),
+            Self::Lost => FloorCheck::Lost { now_ms: now.unix_ms },
+        }
+    }
+
+    fn raised_to(self, floor: Floor) -> Floor {
+        match self {
+            Self::At(known) => floor::higher(known, floor),
+            Self::Lost => floor,
+        }
+    }
+
+    fn issued_at(self) -> u64 {
+        match self {
+            Self::At(floor) => floor.issued_at,
+            Self::Lost => 0,
+        }
+    }
+}
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Replace | Verdict::ReplaceIfStateEqual => "replace",
+        Verdict::Extend => "extend",
+        Verdict::Refresh => "refresh",
+        Verdict::Unchanged => "unchanged",
+    }
+}

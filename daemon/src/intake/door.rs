@@ -1,0 +1,134 @@
+//! The intake socket: `PUT /v1/updates`, `PUT /v1/trust`, `GET /v1/position`. Whoever may connect may
+//! offer anything; what is accepted depends on the bytes alone.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+use miosa_snapshot::{Digest, HostId, MAX_ENVELOPE_BYTES, MAX_TRUST_BYTES};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use super::{Accepted, Offer, Queue, Refused, Shared};
+use crate::failure::in_one_line;
+use crate::generation::Standing;
+use crate::socket::reply::{self, Reply};
+
+/// What this host holds: what a publisher must know to send the next update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// Who it is.
+    pub(crate) host_id: HostId,
+    /// The lineage of versions held.
+    pub(crate) epoch: Option<u64>,
+    /// The version held.
+    pub(crate) version: Option<u64>,
+    /// The digest of the envelope that made this version.
+    pub(crate) digest: Option<Digest>,
+    /// The version of the trust document held.
+    pub(crate) trust_version: Option<u64>,
+    /// Whether only a full update will do.
+    pub(crate) need_full: bool,
+}
+
+/// The answer to an accepted update.
+#[derive(Serialize)]
+struct Receipt {
+    epoch: Option<u64>,
+    version: Option<u64>,
+    digest: Option<Digest>,
+    verdict: &'static str,
+}
+
+/// Answers a request on the intake socket.
+pub(crate) async fn answer(
+    host_id: HostId,
+    shared: Shared,
+    queue: Queue,
+    request: Request<Incoming>,
+) -> Reply {
+    if request.uri().query().is_some() {
+        return reply::refuse(StatusCode::BAD_REQUEST, "bad_request", "no path here takes a query");
+    }
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/v1/position") => reply::json(StatusCode::OK, &Position::now(&host_id, &shared)),
+        (&Method::PUT, "/v1/updates") => match receive(request, MAX_ENVELOPE_BYTES).await {
+            Ok(bytes) => update_verdict(queue.offer(Offer::Update(bytes)).await, &host_id, &shared),
+            Err(reply) => reply,
+        },
+        (&Method::PUT, "/v1/trust") => match receive(request, MAX_TRUST_BYTES).await {
+            Ok(bytes) => trust_verdict(queue.offer(Offer::Trust(bytes)).await, &shared),
+            Err(reply) => reply,
+        },
+        (_, "/v1/position" | "/v1/updates" | "/v1/trust") => reply::refuse(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "this path takes another method",
+        ),
+        _ => reply::refuse(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path"),
+    }
+}
+
+impl Position {
+    /// The position now. What rests on a revoked signer's word counts as not held.
+    pub(crate) fn now(host_id: &HostId, shared: &Shared) -> Self {
+        let generation =
+            shared.current.generation().filter(|generation| generation.standing == Standing::Good);
+        let content = generation.as_ref().map(|generation| &generation.content);
+        Self {
+            host_id: host_id.clone(),
+            epoch: content.map(|content| content.epoch),
+            version: content.map(|content| content.version),
+            digest: content.map(|content| content.digest),
+            trust_version: shared.ledger.facts().trust_version,
+            need_full: content.is_none(),
+        }
+    }
+}
+
+async fn receive(request: Request<Incoming>, limit: usize) -> Result<Vec<u8>, Reply> {
+    let body = Limited::new(request.into_body(), limit).collect();
+    match timeout(RECEIVE, body).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(reply::refuse(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("an envelope here has at most {limit} bytes"),
+        )),
+        Ok(Err(_)) => {
+            Err(reply::refuse(StatusCode::BAD_REQUEST, "bad_request", "the body did not arrive whole"))
+        }
+        Err(_) => {
+            Err(reply::refuse(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body did not arrive in time"))
+        }
+    }
+}
+
+fn update_verdict(verdict: Result<Accepted, Refused>, host_id: &HostId, shared: &Shared) -> Reply {
+    match verdict {
+        Ok(Accepted { verdict }) => {
+            let Position { epoch, version, digest, .. } = Position::now(host_id, shared);
+            reply::json(StatusCode::OK, &Receipt { epoch, version, digest, verdict })
+        }
+        Err(refused) => refusal(&refused),
+    }
+}
+
+fn trust_verdict(verdict: Result<Accepted, Refused>, shared: &Shared) -> Reply {
+    match verdict {
+        Ok(_) => {
+            let trust_version = shared.ledger.facts().trust_version;
+            reply::json(StatusCode::OK, &serde_json::json!({ "trust_version": trust_version }))
+        }
+        Err(refused) => refusal(&refused),
+    }
+}
+
+fn refusal(refused: &Refused) -> Reply {
+    let (status, code) = refused.status_and_code();
+    reply::error(status, code, format!("{}: {}", refused.name(), in_one_line(refused)))
+}
+
+/// From a request's head to the end of its body.
+const RECEIVE: Duration = Duration::from_secs(30);

@@ -1,0 +1,182 @@
+//! The start: what the last run kept goes through the same checks again, under the trust of today.
+//! What fails is set aside and told; it stops neither the rest nor the daemon.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use miosa_snapshot::{Admission, FloorCheck, Held, HostIdentity, OpenedKeys, Trust, Verified, judge};
+
+use super::{Intake, KnownFloor, Refused, Shared, Sockets};
+use crate::cache::Cache;
+use crate::clock::Now;
+use crate::disk::DiskError;
+use crate::failure::in_one_line;
+use crate::floor::Floors;
+use crate::generation::{Content, Source};
+use crate::host::HostFile;
+use crate::layout::StateDir;
+use crate::trust_store::TrustStore;
+
+/// The state directory itself is not usable.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the state directory")]
+pub struct RestoreError(#[from] DiskError);
+
+/// What the cache has come to so far.
+#[derive(Default)]
+struct Chain {
+    held: Option<Held>,
+    /// The last update that was applied, and what is served after it.
+    tip: Option<(Verified, Arc<Content>)>,
+}
+
+impl Intake {
+    /// Takes up what the last run kept, and serves it if it verifies.
+    pub(crate) fn restore(
+        state: &StateDir,
+        file: &HostFile,
+        host: HostIdentity,
+        sockets: Box<dyn Sockets>,
+        shared: Shared,
+    ) -> Result<Self, RestoreError> {
+        let cache = Cache::open(state.cache(), state.quarantine())?;
+        let (trust, broken) = TrustStore::load(state.trust(), file.trust)?;
+        let floors = Floors::new(state.floors());
+        let keys = OpenedKeys::new();
+        let mut intake =
+            Self { host, trust, keys, cache, floors, floor: KnownFloor::Lost, held: None, sockets, shared };
+        for link in broken {
+            let name = link.path.file_name().unwrap_or_default().to_string_lossy();
+            intake.set_aside(
+                &link.path,
+                &format!("trust-{name}"),
+                link.reason.name(),
+                &in_one_line(&link.reason),
+            );
+        }
+        intake.shared.ledger.set_trust_version(intake.trust.trust().map(Trust::version));
+        let now = intake.shared.clock.now();
+        intake.read_floor();
+        intake.read_cache(now)?;
+        intake.shared.ledger.set_set_aside(intake.cache.all_set_aside());
+        Ok(intake)
+    }
+
+    fn read_floor(&mut self) {
+        let found = self.floors.read();
+        for copy in &found.unreadable {
+            let alarm = if found.floor.is_some() { "floor_damaged" } else { "floor_lost" };
+            self.shared.alarm(alarm, &format!("cannot read a copy of the floor, {}", copy.display()));
+        }
+        let Some(floor) = found.floor else { return };
+        self.floor = KnownFloor::At(floor);
+        if !found.unreadable.is_empty()
+            && let Err(error) = self.floors.write(&floor)
+        {
+            self.shared.alarm("floor_not_repaired", &in_one_line(&error));
+        }
+    }
+
+    fn read_cache(&mut self, now: Now) -> Result<(), RestoreError> {
+        let contents = self.cache.contents()?;
+        for path in &contents.foreign {
+            self.set_aside_file(path, "unknown_file", "this daemon never wrote it");
+        }
+        let mut chain = Chain::default();
+        for path in &contents.updates {
+            if let Err(refused) = self.extend(&mut chain, path, now) {
+                self.set_aside_file(path, refused.name(), &in_one_line(&refused));
+            }
+        }
+        if let Some(path) = &contents.heartbeat {
+            self.take_heartbeat(&mut chain, path, now);
+        }
+        if self.is_below_floor(&chain) {
+            self.shared.alarm(
+                "below_floor",
+                "the cache is older than what this host has accepted; it is not served",
+            );
+            for path in contents.updates.iter().chain(&contents.heartbeat).filter(|path| path.exists()) {
+                self.set_aside_file(path, "below_floor", "older than what this host has accepted");
+            }
+            return Ok(());
+        }
+        self.serve(chain, now);
+        Ok(())
+    }
+
+    /// Applies a cached update, if it verifies and fits what was read before it.
+    fn extend(&mut self, chain: &mut Chain, path: &Path, now: Now) -> Result<(), Refused> {
+        let bytes = self.cache.read(path)?;
+        let update = self.open(&bytes, Admission::Cached)?;
+        // The chain is judged from its own beginning; its end is compared with the floor.
+        let floor = match self.floor {
+            KnownFloor::At(_) => FloorCheck::None,
+            KnownFloor::Lost => self.floor.check(now),
+        };
+        let verdict = judge(&update, chain.held.as_ref(), floor)?;
+        let base = chain.tip.as_ref().map(|(_, content)| content);
+        if let Some(content) = Self::decode(base, &update, verdict)? {
+            chain.held = Some(Held::after(chain.held.as_ref(), &update));
+            chain.tip = Some((update, content));
+        }
+        Ok(())
+    }
+
+    /// The heartbeat only makes the state younger. One that is of another state is a left-over of a
+    /// stop between two writes; one that does not verify is set aside like everything else.
+    fn take_heartbeat(&mut self, chain: &mut Chain, path: &Path, now: Now) {
+        match self.extend(chain, path, now) {
+            Ok(()) => {}
+            Err(Refused::Judged(_)) => {
+                // Gone or not, it will be judged the same next time.
+                let _left_over = self.cache.remove(path);
+            }
+            Err(refused) => self.set_aside_file(path, refused.name(), &in_one_line(&refused)),
+        }
+    }
+
+    /// Position only: a lost heartbeat makes what is held older, not another.
+    fn is_below_floor(&self, chain: &Chain) -> bool {
+        match (self.floor, &chain.held) {
+            (KnownFloor::At(floor), Some(held)) => (held.epoch, held.version) < (floor.epoch, floor.version),
+            (KnownFloor::At(_) | KnownFloor::Lost, None) | (KnownFloor::Lost, Some(_)) => false,
+        }
+    }
+
+    fn serve(&mut self, chain: Chain, now: Now) {
+        let (Some(held), Some((update, content))) = (chain.held, chain.tip) else { return };
+        let floor = self.floor.raised_to(held.floor());
+        // Above the floor stands an update that was kept just before a stop; from here on it counts.
+        if KnownFloor::At(floor) != self.floor
+            && let Err(error) = self.floors.write(&floor)
+        {
+            self.shared.alarm("floor_not_raised", &in_one_line(&error));
+        }
+        self.floor = KnownFloor::At(floor);
+        self.held = Some(held);
+        tracing::info!(
+            event = "restored",
+            epoch = held.epoch,
+            version = held.version,
+            "serving what was kept"
+        );
+        self.swap(&update, content, Source::Cache, now);
+    }
+
+    fn set_aside_file(&self, path: &Path, reason: &'static str, message: &str) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.set_aside(path, &name, reason, message);
+    }
+
+    fn set_aside(&self, path: &Path, name: &str, reason: &'static str, message: &str) {
+        let moved = self.cache.set_aside(path, name, reason);
+        let left = moved.err().map(|error| in_one_line(&error));
+        tracing::error!(event = "set_aside", file = name, reason, message, left, "a kept file is not served");
+        self.shared.ledger.count_refused(
+            reason,
+            format!("{name}: {message}"),
+            self.shared.clock.now().unix_ms,
+        );
+    }
+}

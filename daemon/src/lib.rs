@@ -1,0 +1,34 @@
+//! `miosad`, the host daemon: takes in signed and sealed updates, verifies and keeps them, and serves
+//! what each resource of this host starts with on a socket of its own.
+//!
+//! Two processes of one program share the work: `link` talks to the network and holds no key, `serve`
+//! holds the key and has no network. Both meet at a Unix socket over which only bytes travel that
+//! prove themselves.
+//!
+//! Deliberately absent: what a profile or a variable means (`miosa-injector`), how an update is
+//! sealed, signed and ordered (`miosa-snapshot`), and any TCP listener.
+
+mod admin;
+mod age;
+mod cache;
+pub mod cli;
+mod client;
+mod clock;
+pub mod commands;
+mod disk;
+pub mod enroll;
+pub mod failure;
+mod floor;
+mod generation;
+mod host;
+pub mod hygiene;
+mod intake;
+pub mod layout;
+mod ledger;
+pub mod link;
+pub mod logging;
+pub mod serve;
+pub mod settings;
+mod socket;
+mod stop;
+mod trust_store;

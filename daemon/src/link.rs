@@ -1,0 +1,99 @@
+//! `miosad link`: carries updates from the control plane to `serve`, line by line and byte for byte.
+//! It holds no key and verifies nothing: at worst it delays, drops or repeats, and `serve` notices.
+
+mod backoff;
+mod carry;
+mod lines;
+mod reporter;
+
+use std::io;
+
+use tokio::runtime::Builder;
+
+use crate::client::{Client, Endpoint, EndpointError, TlsError};
+use crate::failure::in_one_line;
+use crate::host::{HostError, LinkFile};
+use crate::settings::Settings;
+use crate::stop::Stop;
+use backoff::Backoff;
+use carry::{Beginning, Carrier, SessionEnd};
+
+/// Why `link` can't start. Once started it tries until it is stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The enrollment.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The URL in `link.json`.
+    #[error("cannot use the control plane's address {url}")]
+    Url {
+        /// The address.
+        url: String,
+        /// Why.
+        source: EndpointError,
+    },
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A signal handler or the event loop.
+    #[error("cannot start the event loop")]
+    Start(#[source] io::Error),
+}
+
+/// Carries updates until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it can't start.
+pub fn run(settings: &Settings) -> Result<(), LinkError> {
+    let LinkFile { control, ca, token } = LinkFile::load(&settings.state)?;
+    let endpoint =
+        Endpoint::parse(&control).map_err(|source| LinkError::Url { url: control.clone(), source })?;
+    let control = Client::new(endpoint, ca.as_deref())?;
+    let intake = Client::unix(settings.runtime.intake_socket());
+    let carrier = Carrier::new(control, intake, &token);
+
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(LinkError::Start)?;
+    runtime.block_on(async {
+        let mut stop = Stop::on_signals().map_err(LinkError::Start)?;
+        tokio::select! {
+            () = stop.requested() => tracing::info!(event = "stopping", "closing the link"),
+            () = keep_linked(&carrier) => {}
+        }
+        Ok(())
+    })
+}
+
+impl LinkError {
+    /// Whether trying again can't help until somebody changes something.
+    pub(crate) fn is_configuration(&self) -> bool {
+        match self {
+            Self::Host(HostError::Disk(_)) | Self::Start(_) => false,
+            Self::Host(_) | Self::Url { .. } | Self::Tls(_) => true,
+        }
+    }
+}
+
+/// Never returns: whatever ends a session, another one begins after a pause that grows while none
+/// brings anything.
+async fn keep_linked(carrier: &Carrier) {
+    let mut backoff = Backoff::default();
+    let mut beginning = Beginning::Position;
+    loop {
+        let end = carrier.session(beginning, &mut backoff).await;
+        let need_full = matches!(end, SessionEnd::NeedFull);
+        let was_position = beginning == Beginning::Position;
+        beginning = if need_full { Beginning::Nothing } else { Beginning::Position };
+        if need_full && was_position {
+            // Asking for everything is new, so there is nothing to wait for.
+            continue;
+        }
+        let pause = backoff.next();
+        tracing::warn!(
+            event = "link_down",
+            error = in_one_line(&end),
+            retry_in_ms = pause.as_millis(),
+            "no link to the control plane"
+        );
+        tokio::time::sleep(pause).await;
+    }
+}

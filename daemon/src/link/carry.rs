@@ -1,0 +1,177 @@
+//! One session of the link: ask `serve` where it stands, open the stream from there, hand over line by
+//! line, report each verdict.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::{Method, StatusCode};
+use miosa_injector::protocol::ErrorBody;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::backoff::Backoff;
+use super::lines::{Line, Lines, LinesEnd};
+use super::reporter::{self, Refusal, Standing};
+use crate::client::{Answer, Client, ClientError, Connection};
+use crate::host::HostToken;
+use crate::intake::Position;
+
+/// Both ends of the link.
+pub(super) struct Carrier {
+    control: Client,
+    intake: Client,
+    authorization: HeaderValue,
+}
+
+/// Where a session begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// Where `serve` stands.
+    Position,
+    /// As on first contact, which makes the control plane send everything.
+    Nothing,
+}
+
+/// Why a session ended. None of them is for good.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionEnd {
+    #[error("cannot hand anything to `miosad serve`")]
+    Intake(#[source] ClientError),
+    #[error("`miosad serve` answered {0} where it should have given a verdict")]
+    IntakeAnswer(StatusCode),
+    #[error("cannot reach the control plane")]
+    Control(#[source] ClientError),
+    #[error("the control plane answered {0}; if it was revoked there, run `miosad unenroll` and enroll anew")]
+    Refused(StatusCode),
+    #[error(transparent)]
+    Lines(#[from] LinesEnd),
+    #[error("`miosad serve` needs a full update")]
+    NeedFull,
+}
+
+impl Carrier {
+    pub(super) fn new(control: Client, intake: Client, token: &HostToken) -> Self {
+        let bearer = Zeroizing::new(format!("Bearer {}", token.expose()));
+        // A token that no header can hold is none of the control plane's, which will say so.
+        let mut authorization = HeaderValue::from_str(&bearer).unwrap_or(HeaderValue::from_static("Bearer"));
+        authorization.set_sensitive(true);
+        Self { control, intake, authorization }
+    }
+
+    /// Carries until something ends the session.
+    pub(super) async fn session(&self, beginning: Beginning, backoff: &mut Backoff) -> SessionEnd {
+        let (standings, receiver) = watch::channel(None);
+        let mut reports = pin!(reporter::report(&self.control, &self.authorization, receiver));
+        let carried = async move {
+            match self.carry(beginning, backoff, &standings).await {
+                Ok(never) => match never {},
+                Err(end) => end,
+            }
+        };
+        let end = tokio::select! {
+            end = carried => end,
+            // Ends only after the other branch, which holds what it reads from.
+            () = reports.as_mut() => return SessionEnd::NeedFull,
+        };
+        // The last standing may not have been reported yet.
+        let _in_time = timeout(LAST_REPORT, reports).await;
+        end
+    }
+
+    async fn carry(
+        &self,
+        beginning: Beginning,
+        backoff: &mut Backoff,
+        standings: &watch::Sender<Option<Standing>>,
+    ) -> Result<Infallible, SessionEnd> {
+        let position = self.position().await?;
+        let mut stream = self.control.connect().await.map_err(SessionEnd::Control)?;
+        let mut lines = self.open(&mut stream, beginning, &position).await?;
+        tracing::info!(event = "link_up", version = position.version, "linked to the control plane");
+        standings.send_replace(Some(Standing::at(&position, None)));
+        loop {
+            let refusal = match lines.next().await? {
+                Line::Empty | Line::Unknown => continue,
+                Line::Trust(envelope) => self.hand_over("/v1/trust", envelope).await?,
+                Line::Update(envelope) => self.hand_over("/v1/updates", envelope).await?,
+            };
+            let need_full = refusal.as_ref().is_some_and(|refusal| refusal.code == NEED_FULL);
+            match &refusal {
+                None => backoff.reset(),
+                Some(Refusal { code, message }) => {
+                    tracing::warn!(event = "refused", code, message, "not accepted")
+                }
+            }
+            standings.send_replace(Some(Standing::at(&self.position().await?, refusal)));
+            if need_full {
+                return Err(SessionEnd::NeedFull);
+            }
+        }
+    }
+
+    /// Where `serve` stands.
+    async fn position(&self) -> Result<Position, SessionEnd> {
+        let answer = self.ask_intake(Method::GET, "/v1/position", Bytes::new()).await?;
+        serde_json::from_slice(&answer.body).ok().ok_or(SessionEnd::IntakeAnswer(answer.status))
+    }
+
+    /// Opens the stream of updates.
+    async fn open(
+        &self,
+        stream: &mut Connection,
+        beginning: Beginning,
+        position: &Position,
+    ) -> Result<Lines, SessionEnd> {
+        let path = match (beginning, position) {
+            (
+                Beginning::Position,
+                Position {
+                    epoch: Some(epoch),
+                    version: Some(version),
+                    digest: Some(digest),
+                    need_full: false,
+                    ..
+                },
+            ) => {
+                format!("/host/v1/updates?epoch={epoch}&version={version}&digest={digest}")
+            }
+            _ => "/host/v1/updates".to_owned(),
+        };
+        let mut request =
+            self.control.request(Method::GET, &path, Bytes::new()).map_err(SessionEnd::Control)?;
+        request.headers_mut().insert(AUTHORIZATION, self.authorization.clone());
+        let answer = stream.send(request, HEAD).await.map_err(SessionEnd::Control)?;
+        if answer.status() != StatusCode::OK {
+            return Err(SessionEnd::Refused(answer.status()));
+        }
+        Ok(Lines::new(answer.into_body()))
+    }
+
+    /// Hands an envelope to `serve`, which answers once it is durable and served, or says why not.
+    async fn hand_over(&self, path: &str, envelope: String) -> Result<Option<Refusal>, SessionEnd> {
+        let answer = self.ask_intake(Method::PUT, path, envelope.into()).await?;
+        if answer.status == StatusCode::OK {
+            return Ok(None);
+        }
+        let body: Option<ErrorBody> = serde_json::from_slice(&answer.body).ok();
+        let ErrorBody { error } = body.ok_or(SessionEnd::IntakeAnswer(answer.status))?;
+        Ok(Some(Refusal { code: error.code, message: error.message }))
+    }
+
+    /// On a connection of its own each time: between two updates `serve` may have been restarted.
+    async fn ask_intake(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, SessionEnd> {
+        let request = self.intake.request(method, path, body).map_err(SessionEnd::Intake)?;
+        self.intake.ask(request).await.map_err(SessionEnd::Intake)
+    }
+}
+
+const NEED_FULL: &str = "need_full";
+
+/// For the head of the stream, which the control plane can send at once.
+const HEAD: Duration = Duration::from_secs(15);
+
+const LAST_REPORT: Duration = Duration::from_secs(5);

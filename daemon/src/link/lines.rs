@@ -1,0 +1,162 @@
+//! The stream of updates cut into lines, each within a size and a time. What is in a line is looked at
+//! no closer than to see which door it goes to.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use miosa_snapshot::MAX_ENVELOPE_BYTES;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// The lines of a stream.
+pub(super) struct Lines {
+    body: Incoming,
+    buffer: BytesMut,
+    /// Everything before this is known to hold no line end.
+    searched: usize,
+}
+
+/// One line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// A trust document, byte for byte.
+    Trust(String),
+    /// An update, byte for byte.
+    Update(String),
+    /// A sign of life.
+    Empty,
+    /// Something that a later version may know.
+    Unknown,
+}
+
+/// Why there are no more lines.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinesEnd {
+    #[error("the control plane ended the stream")]
+    Ended,
+    #[error("the stream broke off")]
+    Broken(#[source] hyper::Error),
+    #[error("the control plane was silent for {} s", SILENCE.as_secs())]
+    Silent,
+    #[error("a line of the stream took longer than {} s", WHOLE_LINE.as_secs())]
+    Slow,
+    #[error("a line of the stream is longer than {MAX_LINE_BYTES} bytes")]
+    Long,
+    #[error("a line of the stream is not what a control plane sends")]
+    Malformed,
+}
+
+impl Lines {
+    pub(super) fn new(body: Incoming) -> Self {
+        Self { body, buffer: BytesMut::new(), searched: 0 }
+    }
+
+    /// The next line.
+    pub(super) async fn next(&mut self) -> Result<Line, LinesEnd> {
+        let mut deadline = None;
+        loop {
+            if let Some(line) = self.take_line() {
+                return Line::read(&line);
+            }
+            if self.buffer.len() > MAX_LINE_BYTES {
+                return Err(LinesEnd::Long);
+            }
+            if !self.buffer.is_empty() && deadline.is_none() {
+                deadline = after(WHOLE_LINE);
+            }
+            self.receive(deadline).await?;
+        }
+    }
+
+    async fn receive(&mut self, deadline: Option<Instant>) -> Result<(), LinesEnd> {
+        let frame = timeout(SILENCE, self.body.frame());
+        let frame = match deadline {
+            Some(deadline) => timeout_at(deadline, frame).await.map_err(|_late| LinesEnd::Slow)?,
+            None => frame.await,
+        };
+        match frame.map_err(|_late| LinesEnd::Silent)? {
+            None => Err(LinesEnd::Ended),
+            Some(Err(error)) => Err(LinesEnd::Broken(error)),
+            Some(Ok(frame)) => {
+                self.buffer.extend(frame.into_data());
+                Ok(())
+            }
+        }
+    }
+
+    fn take_line(&mut self) -> Option<BytesMut> {
+        let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
+        let Some(found) = unsearched.iter().position(|byte| *byte == b'\n') else {
+            self.searched = self.buffer.len();
+            return None;
+        };
+        let end = self.searched.saturating_add(found);
+        let mut line = self.buffer.split_to(end.saturating_add(1));
+        line.truncate(end);
+        self.searched = 0;
+        Some(line)
+    }
+}
+
+impl Line {
+    fn read(line: &[u8]) -> Result<Self, LinesEnd> {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow)]
+            trust: Option<&'a RawValue>,
+            #[serde(borrow)]
+            update: Option<&'a RawValue>,
+        }
+        if line.trim_ascii().is_empty() {
+            return Ok(Self::Empty);
+        }
+        let wire: Wire<'_> = serde_json::from_slice(line).ok().ok_or(LinesEnd::Malformed)?;
+        match (wire.trust, wire.update) {
+            (Some(trust), None) => Ok(Self::Trust(trust.get().to_owned())),
+            (None, Some(update)) => Ok(Self::Update(update.get().to_owned())),
+            (None, None) => Ok(Self::Unknown),
+            (Some(_), Some(_)) => Err(LinesEnd::Malformed),
+        }
+    }
+}
+
+fn after(duration: Duration) -> Option<Instant> {
+    Instant::now().checked_add(duration)
+}
+
+/// Three signs of life missed.
+const SILENCE: Duration = Duration::from_secs(45);
+
+/// The largest line at about a megabit a second.
+const WHOLE_LINE: Duration = Duration::from_secs(180);
+
+/// The largest envelope and what is around it.
+const MAX_LINE_BYTES: usize = MAX_ENVELOPE_BYTES.saturating_add(64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_told_apart_and_their_bytes_kept() {
+        let read = |line: &str| Line::read(line.as_bytes()).unwrap();
+        assert_eq!(read(""), Line::Empty);
+        assert_eq!(read("\r"), Line::Empty);
+        let verbatim = r#"{"b":1, "a" : 1.0e0,"b":2}"#;
+        assert_eq!(read(&format!(r#"{{"update":{verbatim}}}"#)), Line::Update(verbatim.to_owned()));
+        assert_eq!(read(&format!(r#"{{ "trust" : {verbatim} }}"#)), Line::Trust(verbatim.to_owned()));
+        assert_eq!(read(r#"{"notice":"x"}"#), Line::Unknown);
+    }
+
+    #[test]
+    fn what_is_no_line_is_refused() {
+        for bad in
+            ["null", "[]", "{", r#"{"trust":{},"update":{}}"#, r#"{"update":1,"update":2}"#, "\u{feff}{}"]
+        {
+            assert!(matches!(Line::read(bad.as_bytes()), Err(LinesEnd::Malformed)), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! `miosad serve`: verifies, keeps and serves. Built first, then run; it has no network and starts
+//! no program.
+
+mod runtime_dir;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use miosa_injector::State;
+use miosa_snapshot::HostIdentity;
+use nix::fcntl::Flock;
+use tokio::net::UnixListener;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::admin::{self, Admin};
+use crate::clock::Clock;
+use crate::disk::{self, DiskError};
+use crate::failure::in_one_line;
+use crate::generation::Current;
+use crate::host::{self, HostError, HostFile};
+use crate::intake::{self, Intake, Queue, RestoreError, Shared, Sockets};
+use crate::ledger::Ledger;
+use crate::settings::Settings;
+use crate::socket::bind::{self, BindError};
+use crate::socket::connection::Server;
+use crate::socket::{ResourceSockets, Sources};
+use crate::stop::Stop;
+
+/// Why `serve` can't serve. Nothing that comes from outside, and nothing found in the cache, is here.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The enrollment.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// Another process has the directory.
+    #[error("cannot use {0}: another `miosad` is using it; stop that one, or name another directory")]
+    InUse(PathBuf),
+    /// The runtime directory is not safe.
+    #[error("cannot use {path} for sockets: {problem}")]
+    RuntimeDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: &'static str,
+    },
+    /// A directory or file.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The cache directory.
+    #[error(transparent)]
+    State(#[from] StateUnusable),
+    /// The admin socket or the intake socket.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A thread, a signal handler or the event loop.
+    #[error("cannot start {what}")]
+    Start {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The state directory can't be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct StateUnusable(#[from] RestoreError);
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it can't start. Bad updates and damaged files are no reason: then it serves what it can and
+/// says what it needs.
+pub fn run(settings: &Settings) -> Result<(), ServeError> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| ServeError::Start { what: "the event loop", source })?;
+    let stop = {
+        let _inside = runtime.enter();
+        Stop::on_signals().map_err(|source| ServeError::Start { what: "handling signals", source })?
+    };
+    let daemon = Daemon::build(settings, Clock::System, runtime.handle())?;
+    runtime.block_on(daemon.run(stop));
+    Ok(())
+}
+
+impl ServeError {
+    /// Whether trying again can't help until somebody changes something.
+    pub(crate) fn is_configuration(&self) -> bool {
+        match self {
+            Self::Host(HostError::Disk(_)) | Self::Disk(_) | Self::State(_) | Self::Start { .. } => false,
+            Self::InUse(_) => false,
+            Self::Host(_) | Self::RuntimeDirectory { .. } => true,
+            Self::Bind(error) => matches!(error, BindError::PathTooLong { .. } | BindError::Occupied { .. }),
+        }
+    }
+}
+
+/// A daemon that is ready to run: everything that could fail has not.
+struct Daemon {
+    server: Server,
+    admin: Admin,
+    admin_listener: UnixListener,
+    intake_listener: UnixListener,
+    queue: Queue,
+    drain: watch::Sender<bool>,
+    _state_lock: Flock<std::fs::File>,
+    _runtime_lock: Flock<std::fs::File>,
+}
+
+impl Daemon {
+    fn build(settings: &Settings, clock: Clock, runtime: &Handle) -> Result<Self, ServeError> {
+        let file = HostFile::load(&settings.state)?;
+        let identity = HostIdentity { id: file.host_id.clone(), key: host::load_key(&settings.state)? };
+        let state_lock = lock(disk::lock_directory(settings.state.path())?, settings.state.path())?;
+        let runtime_lock = runtime_dir::take(settings.runtime.path())?;
+
+        let shared =
+            Shared { current: Arc::new(Current::default()), ledger: Arc::new(Ledger::default()), clock };
+        let (drain, draining) = watch::channel(false);
+        let (report, sockets) = watch::channel(Arc::default());
+        let limits = &settings.limits;
+        let resource_server = Server::new(limits, limits.resource_connections, draining.clone());
+        let sources = Sources { current: Arc::clone(&shared.current), clock: shared.clock.clone() };
+        let resources = ResourceSockets::new(
+            settings.runtime.clone(),
+            runtime.clone(),
+            resource_server,
+            sources,
+            report,
+        )?;
+        let intake = Intake::restore(&settings.state, &file, identity, Box::new(resources), shared.clone());
+        let queue = Queue::start(intake.map_err(StateUnusable)?);
+        let queue = queue.map_err(|source| ServeError::Start { what: "the intake's thread", source })?;
+
+        let _inside = runtime.enter();
+        Ok(Self {
+            server: Server::new(limits, limits.operator_connections, draining),
+            admin_listener: listen(&settings.runtime.admin_socket(), OPERATORS)?,
+            intake_listener: listen(&settings.runtime.intake_socket(), LINK)?,
+            admin: Admin {
+                host_id: file.host_id,
+                name: file.name.into(),
+                runtime: settings.runtime.clone(),
+                shared,
+                sockets,
+            },
+            queue,
+            drain,
+            _state_lock: state_lock,
+            _runtime_lock: runtime_lock,
+        })
+    }
+
+    async fn run(self, mut stop: Stop) {
+        let Self { server, admin, admin_listener, intake_listener, queue, drain, _state_lock, _runtime_lock } =
+            self;
+        let ready = admin.shared.current.servable(admin.shared.clock.boot_ms()).is_ok();
+        tracing::info!(event = "started", host_id = %admin.host_id, ready, "serving");
+
+        let mut doors = JoinSet::new();
+        let (host_id, shared) = (admin.host_id.clone(), admin.shared.clone());
+        let intake_door =
+            move |request| intake::answer(host_id.clone(), shared.clone(), queue.clone(), request);
+        doors.spawn(server.clone().run(intake_listener, intake_door));
+        let admin_door = move |request| admin::answer(admin.clone(), request);
+        doors.spawn(server.run(admin_listener, admin_door));
+
+        stop.requested().await;
+        tracing::info!(event = "stopping", "finishing answers in progress");
+        drain.send_replace(true);
+        // Every server holds a receiver, the intake's thread among them through its sockets: when the
+        // last is gone, so is all that worked.
+        if timeout(DRAIN, drain.closed()).await.is_err() {
+            tracing::warn!(event = "stopped_early", "some work did not finish in time");
+        }
+        doors.shutdown().await;
+    }
+}
+
+impl Sockets for ResourceSockets {
+    fn retire(&mut self, next: &State) {
+        self.retire(next);
+    }
+
+    fn open(&mut self, state: &State) {
+        self.open(state);
+    }
+
+    fn sweep(&mut self, state: &State) {
+        if let Err(error) = ResourceSockets::sweep(self, state) {
+            tracing::warn!(
+                event = "not_swept",
+                error = in_one_line(&error),
+                "directories of earlier resources remain"
+            );
+        }
+    }
+}
+
+fn listen(path: &std::path::Path, group: &str) -> Result<UnixListener, ServeError> {
+    let listener = bind::bind(path, GROUP_MAY_CONNECT, Some(group))?;
+    UnixListener::from_std(listener).map_err(|source| ServeError::Start { what: "listening", source })
+}
+
+fn lock<T>(lock: Option<T>, path: &std::path::Path) -> Result<T, ServeError> {
+    lock.ok_or_else(|| ServeError::InUse(path.to_owned()))
+}
+
+const GROUP_MAY_CONNECT: u32 = 0o660;
+
+/// The groups of those who may ask, and of those who may bring updates.
+const OPERATORS: &str = "miosa";
+const LINK: &str = "miosa-link";
+
+/// Longer than a server lets its connections finish.
+const DRAIN: Duration = Duration::from_secs(4);

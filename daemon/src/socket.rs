@@ -1,0 +1,14 @@
+//! The Unix sockets the daemon listens on: how they come to be, who may use how much of them, and
+//! what the resource sockets answer. What the operators' sockets answer is in `admin` and `intake`.
+
+pub(crate) mod bind;
+pub(crate) mod connection;
+mod home;
+pub(crate) mod reply;
+pub(crate) mod request;
+mod resources;
+mod session;
+mod write_limit;
+
+pub(crate) use resources::{ResourceSockets, SocketReport};
+pub(crate) use session::{Sources, unresolved};

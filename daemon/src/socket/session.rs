@@ -1,0 +1,148 @@
+//! One request on a resource's socket, from what is asked to the answer. Whose socket it came in by
+//! is who asks; nothing in the request can name another resource.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
+use hyper::{Request, Response, StatusCode};
+use miosa_injector::model::{ResourceId, RunId};
+use miosa_injector::{Moving, ResolveError, resolve};
+
+use super::reply::{self, Reply};
+use super::request::{Rejection, check_plain_get, query};
+use crate::clock::Clock;
+use crate::generation::{Built, Content, Current, Unservable};
+
+/// All that the sockets of all resources answer from.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    pub(crate) current: Arc<Current>,
+    pub(crate) clock: Clock,
+}
+
+/// Answers a request that came in by the socket of `resource`.
+pub(super) fn answer<B: Body>(resource: &ResourceId, sources: &Sources, request: &Request<B>) -> Reply {
+    resolved(resource, sources, request).unwrap_or_else(Reply::from)
+}
+
+fn resolved<B: Body>(
+    resource: &ResourceId,
+    sources: &Sources,
+    request: &Request<B>,
+) -> Result<Reply, NoAnswer> {
+    let asked = Asked::read(request)?;
+    let (generation, aged) = sources.current.servable(sources.clock.boot_ms())?;
+    match asked.what {
+        What::Resolve => {
+            let built = generation.content.answer(resource, asked.run.as_ref())?;
+            if knows(request, built.etag()) {
+                return Ok(not_modified(&built));
+            }
+            Ok(whole(&built, generation.moving(aged)))
+        }
+        What::Explain => {
+            let Content { state, version, .. } = &*generation.content;
+            let explanation = resolve(state, resource, asked.run.as_ref())?.explain(*version);
+            Ok(reply::json(StatusCode::OK, &explanation))
+        }
+    }
+}
+
+/// What a request asks for.
+struct Asked {
+    what: What,
+    run: Option<RunId>,
+}
+
+enum What {
+    Resolve,
+    Explain,
+}
+
+impl Asked {
+    fn read<B: Body>(request: &Request<B>) -> Result<Self, Rejection> {
+        check_plain_get(request)?;
+        let what = match request.uri().path() {
+            "/v1/resolve" => What::Resolve,
+            "/v1/explain" => What::Explain,
+            _ => return Err(Rejection::unknown_path()),
+        };
+        let [run] = query(request.uri().query(), ["run"])?;
+        let run = run.map(RunId::try_from).transpose();
+        Ok(Self { what, run: run.map_err(|error| Rejection::bad(format!("run {error}")))? })
+    }
+}
+
+/// Whether the client has this content already (RFC 9110 §13.1.2; the comparison is the weak one).
+fn knows<B>(request: &Request<B>, etag: &HeaderValue) -> bool {
+    request.headers().get_all(IF_NONE_MATCH).iter().any(|known| {
+        let tags = known.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        tags.map(|tag| tag.strip_prefix(b"W/").unwrap_or(tag))
+            .any(|tag| tag == b"*" || tag == etag.as_bytes())
+    })
+}
+
+fn whole(built: &Built, moving: Moving) -> Reply {
+    let mut reply = Response::new(Full::new(built.body(moving)));
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ETAG, built.etag().clone());
+    reply
+}
+
+fn not_modified(built: &Built) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::new()));
+    *reply.status_mut() = StatusCode::NOT_MODIFIED;
+    reply.headers_mut().insert(ETAG, built.etag().clone());
+    reply
+}
+
+/// Why a request gets an error.
+enum NoAnswer {
+    Rejected(Rejection),
+    Unservable(Unservable),
+    Unresolved(ResolveError),
+}
+
+impl From<NoAnswer> for Reply {
+    fn from(reason: NoAnswer) -> Self {
+        match reason {
+            NoAnswer::Rejected(rejection) => rejection.into(),
+            NoAnswer::Unservable(reason) => {
+                reply::error(StatusCode::SERVICE_UNAVAILABLE, reason.code(), reason.to_string())
+            }
+            NoAnswer::Unresolved(error) => unresolved(error),
+        }
+    }
+}
+
+impl From<Rejection> for NoAnswer {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl From<Unservable> for NoAnswer {
+    fn from(reason: Unservable) -> Self {
+        Self::Unservable(reason)
+    }
+}
+
+impl From<ResolveError> for NoAnswer {
+    fn from(error: ResolveError) -> Self {
+        Self::Unresolved(error)
+    }
+}
+
+/// A resolution that the rules refuse, as the answer that says so.
+pub(crate) fn unresolved(error: ResolveError) -> Reply {
+    let status = match error {
+        ResolveError::ResourceNotFound(_) | ResolveError::RunNotFound { .. } => StatusCode::NOT_FOUND,
+        ResolveError::ProfileNotFound(_) | ResolveError::ProfileNotApplicable { .. } => StatusCode::CONFLICT,
+        ResolveError::EnvTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+    };
+    reply::error(status, error.code(), error.to_string())
+}
