@@ -274,6 +274,8 @@ const SIGNATURE_TEXT_BYTES: usize = 88;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use crate::world::signing_key;
 
     use super::*;
@@ -432,6 +434,23 @@ mod tests {
         ];
         for (error, text) in table {
             assert_eq!(error.to_string(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_that_is_read_is_the_one_that_would_be_written(
+            start in 0..400_usize,
+            length in 0..8_usize,
+            with in "[-A-Za-z0-9+/=\"\\\\{}\\[\\],: ]{0,8}",
+        ) {
+            let mut text = written(b"payload", &[signing_key(), signing_key()]);
+            let start = start.min(text.len());
+            let end = start.saturating_add(length).min(text.len());
+            text.splice(start..end, with.bytes());
+            if let Ok(envelope) = Envelope::read(&text, &SHAPE) {
+                prop_assert_eq!(envelope.write(TYPE), text);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Opening an update: the numbered checks, in the order in which they are made.
 //!
-//! Nothing is decrypted before its signature is verified, and nothing is parsed that was not
-//! decrypted. [`open`] is the only maker of [`Verified`], so whoever holds one has had them all.
+//! Nothing is decrypted before its signature is verified, and no JSON is read before it was
+//! decrypted. [`open`] is the only maker of [`Verified`], so an update in hand has passed them all.
 
 use std::{fmt, ops::Range};
 
