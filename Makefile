@@ -66,7 +66,7 @@ shim:
 	    echo "warning: the target $(SHIM_TARGET) can't be added; miosa-exec is linked statically" \
 	        "with glibc instead, which makes it larger and slower to start" >&2; \
 	    set -x; \
-	    RUSTFLAGS="-C target-feature=+crt-static" \
+	    RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
 	        $(CARGO) build --profile shim --locked -p miosa-exec --target $(SHIM_FALLBACK); \
 	    install -m 0755 target/$(SHIM_FALLBACK)/shim/miosa-exec $(DIST)/; \
 	fi

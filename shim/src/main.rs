@@ -1,7 +1,7 @@
 //! `miosa-exec`, the one file that people put into an image: it asks the daemon on the host what the
 //! agent starts with, and becomes the agent.
 //!
-//! [`run::run`] tells the whole story. Everything below is one step of it:
+//! [`run`] tells the whole story. Everything below is one step of it:
 //!
 //! | step | module |
 //! |---|---|

@@ -73,7 +73,9 @@ pub(crate) enum Values {
 
 /// Reads the arguments (the first is the program's own name) and the variables; arguments win.
 pub(crate) fn parse(args: Vec<OsString>, inherited: &Inherited) -> Result<Request, Failure> {
-    let mut options = Options::from_variables(inherited)?;
+    let mut options = Options::default();
+    // A bad one is told last: `--help` must work when nothing else does.
+    let variables = options.take_variables(inherited);
     let mut parser = lexopt::Parser::from_iter(args);
     while let Some(arg) = parser.next().map_err(explain)? {
         let option = match arg {
@@ -89,14 +91,17 @@ pub(crate) fn parse(args: Vec<OsString>, inherited: &Inherited) -> Result<Reques
                 break;
             }
         };
-        let value = match option.takes {
-            Takes::Value => parser.value().map_err(explain)?,
-            Takes::Nothing => OsString::from("1"),
-            Takes::NotYet => OsString::new(),
+        let origin = format!("--{}", option.name);
+        let value = match option.sets {
+            Setting::NotYet => return Err(not_yet(&origin)),
+            Setting::ImageEnv | Setting::Values => OsString::from("1"),
+            Setting::Socket | Setting::Run | Setting::Env | Setting::Wait | Setting::Cwd | Setting::Print => {
+                parser.value().map_err(explain)?
+            }
         };
-        options.set(option, &format!("--{}", option.name), value)?;
+        options.set(option.sets, &origin, &value)?;
     }
-    Ok(Request::Start(options))
+    variables.map(|()| Request::Start(options))
 }
 
 /// What these arguments ask for, for the tests of what is made of it.
@@ -114,11 +119,9 @@ pub(crate) fn is_ours(variable: &OsStr) -> bool {
     variable.as_bytes().starts_with(PREFIX.as_bytes())
 }
 
-impl Options {
-    /// `MIOSA_SOCKET` and `MIOSA_RUN_ID` are the platform's; a `MIOSA_EXEC_…` variable is meant for
-    /// us, and wins over them. An empty one is as if it were not set.
-    fn from_variables(inherited: &Inherited) -> Result<Self, Failure> {
-        let mut options = Self {
+impl Default for Options {
+    fn default() -> Self {
+        Self {
             socket: PathBuf::from(DEFAULT_SOCKET),
             run: None,
             env: EnvMap::new(),
@@ -128,58 +131,63 @@ impl Options {
             print: None,
             values: Values::Masked,
             command: Vec::new(),
-        };
-        let set = || inherited.iter().filter(|(_, value)| !value.is_empty());
-        for (variable, value) in set() {
+        }
+    }
+}
+
+impl Options {
+    /// `MIOSA_SOCKET` and `MIOSA_RUN_ID` are the platform's; a `MIOSA_EXEC_…` variable is meant for
+    /// us, and wins over them. An empty one is as if it were not set, save that a variable for the
+    /// command may well be empty.
+    fn take_variables(&mut self, inherited: &Inherited) -> Result<(), Failure> {
+        for (variable, value) in inherited.iter().filter(|(_, value)| !value.is_empty()) {
             match variable.as_bytes() {
-                b"MIOSA_SOCKET" => options.socket = socket("MIOSA_SOCKET", value)?,
-                b"MIOSA_RUN_ID" => options.run = Some(run("MIOSA_RUN_ID", value)?),
+                b"MIOSA_SOCKET" => self.socket = socket("MIOSA_SOCKET", value)?,
+                b"MIOSA_RUN_ID" => self.run = Some(run("MIOSA_RUN_ID", value)?),
                 _ => {}
             }
         }
-        for (variable, value) in set().filter(|(variable, _)| is_ours(variable)) {
+        for (variable, value) in inherited.iter().filter(|(variable, _)| is_ours(variable)) {
             let variable = variable.to_string_lossy();
             let name = variable.strip_prefix(PREFIX).unwrap_or_default();
             if let Some(name) = name.strip_prefix("ENV_") {
-                options.add_env(&variable, name, value)?;
+                self.add_env(&variable, name, value)?;
+                continue;
+            }
+            if value.is_empty() {
                 continue;
             }
             let option = find(&name.to_ascii_lowercase().replace('_', "-"))
-                .filter(|option| option.name != "env")
+                .filter(|option| option.sets != Setting::Env)
                 .ok_or_else(|| Failure::usage(format_args!("{variable} sets no option of miosa-exec")))?;
-            options.set(option, &variable, value.clone())?;
+            self.set(option.sets, &variable, value)?;
         }
-        Ok(options)
+        Ok(())
     }
 
     /// Sets one option; `origin` is how the person wrote it.
-    fn set(&mut self, option: &Known, origin: &str, value: OsString) -> Result<(), Failure> {
-        if option.takes == Takes::NotYet {
-            return Err(Failure::own(format_args!(
-                "{origin} is not built yet in this version; leave it out"
-            )));
-        }
-        match option.name {
-            "socket" => self.socket = socket(origin, &value)?,
-            "run" => self.run = Some(run(origin, &value)?),
-            "env" => {
-                let (name, value) = split_assignment(&value)
+    fn set(&mut self, setting: Setting, origin: &str, value: &OsStr) -> Result<(), Failure> {
+        match setting {
+            Setting::Socket => self.socket = socket(origin, value)?,
+            Setting::Run => self.run = Some(run(origin, value)?),
+            Setting::Env => {
+                let (name, value) = split_assignment(value)
                     .ok_or_else(|| Failure::usage(format_args!("{origin} takes NAME=VALUE")))?;
                 self.add_env(origin, &name.to_string_lossy(), value)?;
             }
-            "wait" => self.wait = seconds(origin, &value)?,
-            "clear-env" => {
-                self.image_env = if switch(origin, &value)? { ImageEnv::Clear } else { ImageEnv::Keep };
+            Setting::Wait => self.wait = seconds(origin, value)?,
+            Setting::ImageEnv => {
+                self.image_env = if switch(origin, value)? { ImageEnv::Clear } else { ImageEnv::Keep };
             }
-            "cwd" if value.is_empty() => {
+            Setting::Cwd if value.is_empty() => {
                 return Err(Failure::usage(format_args!("{origin} takes a directory")));
             }
-            "cwd" => self.cwd = Some(PathBuf::from(value)),
-            "print" => self.print = Some(what(origin, &value)?),
-            "reveal" => {
-                self.values = if switch(origin, &value)? { Values::Revealed } else { Values::Masked };
+            Setting::Cwd => self.cwd = Some(PathBuf::from(value)),
+            Setting::Print => self.print = Some(what(origin, value)?),
+            Setting::Values => {
+                self.values = if switch(origin, value)? { Values::Revealed } else { Values::Masked };
             }
-            _ => {}
+            Setting::NotYet => return Err(not_yet(origin)),
         }
         Ok(())
     }
@@ -200,6 +208,10 @@ impl Options {
         self.env.insert(parsed, value);
         Ok(())
     }
+}
+
+fn not_yet(origin: &str) -> Failure {
+    Failure::own(format_args!("{origin} is not built yet in this version; leave it out"))
 }
 
 fn socket(origin: &str, value: &OsStr) -> Result<PathBuf, Failure> {
@@ -272,35 +284,41 @@ fn find(name: &str) -> Option<&'static Known> {
     OPTIONS.iter().find(|option| option.name == name)
 }
 
-/// An option that has a variable of its own.
+/// An option by its long name; its variable has the same in upper case, behind the prefix.
 struct Known {
     name: &'static str,
-    takes: Takes,
+    sets: Setting,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Takes {
-    Value,
-    Nothing,
+enum Setting {
+    Socket,
+    Run,
+    Env,
+    Wait,
+    ImageEnv,
+    Cwd,
+    Print,
+    Values,
     /// Part of the design, refused until it works: an agent that relies on it must not start without.
     NotYet,
 }
 
 const OPTIONS: [Known; 14] = [
-    Known { name: "socket", takes: Takes::Value },
-    Known { name: "run", takes: Takes::Value },
-    Known { name: "env", takes: Takes::Value },
-    Known { name: "wait", takes: Takes::Value },
-    Known { name: "clear-env", takes: Takes::Nothing },
-    Known { name: "cwd", takes: Takes::Value },
-    Known { name: "print", takes: Takes::Value },
-    Known { name: "reveal", takes: Takes::Nothing },
-    Known { name: "init", takes: Takes::NotYet },
-    Known { name: "on-change", takes: Takes::NotYet },
-    Known { name: "on-failure", takes: Takes::NotYet },
-    Known { name: "file", takes: Takes::NotYet },
-    Known { name: "fd", takes: Takes::NotYet },
-    Known { name: "vm", takes: Takes::NotYet },
+    Known { name: "socket", sets: Setting::Socket },
+    Known { name: "run", sets: Setting::Run },
+    Known { name: "env", sets: Setting::Env },
+    Known { name: "wait", sets: Setting::Wait },
+    Known { name: "clear-env", sets: Setting::ImageEnv },
+    Known { name: "cwd", sets: Setting::Cwd },
+    Known { name: "print", sets: Setting::Print },
+    Known { name: "reveal", sets: Setting::Values },
+    Known { name: "init", sets: Setting::NotYet },
+    Known { name: "on-change", sets: Setting::NotYet },
+    Known { name: "on-failure", sets: Setting::NotYet },
+    Known { name: "file", sets: Setting::NotYet },
+    Known { name: "fd", sets: Setting::NotYet },
+    Known { name: "vm", sets: Setting::NotYet },
 ];
 
 const PREFIX: &str = "MIOSA_EXEC_";
@@ -425,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_variable_is_as_if_it_were_not_set() {
+    fn an_empty_variable_is_as_if_it_were_not_set_unless_it_is_for_the_command() {
         let empty =
             [("MIOSA_SOCKET", ""), ("MIOSA_RUN_ID", ""), ("MIOSA_EXEC_WAIT", ""), ("MIOSA_EXEC_VM", "")];
         let options = parsed(&[], &empty).unwrap();
@@ -476,6 +494,17 @@ mod tests {
     }
 
     #[test]
+    fn help_is_given_whatever_the_variables_say() {
+        let parse_help = |args: &[&str]| {
+            let args = args.iter().map(OsString::from).collect();
+            parse(args, &vec![("MIOSA_EXEC_WAIT".into(), "x".into())])
+        };
+        assert!(matches!(parse_help(&["miosa-exec", "--help"]), Ok(Request::Help)));
+        assert!(matches!(parse_help(&["miosa-exec", "-V"]), Ok(Request::Version)));
+        assert!(parse_help(&["miosa-exec", "--wait", "1"]).is_err());
+    }
+
+    #[test]
     fn what_is_not_built_yet_is_refused_and_not_taken_for_granted() {
         let expected = |origin: &str| format!("{origin} is not built yet in this version; leave it out");
         for option in ["init", "on-change", "on-failure", "file", "fd", "vm"] {
@@ -512,7 +541,7 @@ mod tests {
     fn help_names_every_option_that_works_and_none_that_does_not() {
         for option in &OPTIONS {
             let listed = crate::help::HELP.contains(&format!("  --{} ", option.name));
-            assert_eq!(listed, option.takes != Takes::NotYet, "--{}", option.name);
+            assert_eq!(listed, option.sets != Setting::NotYet, "--{}", option.name);
         }
     }
 }

@@ -41,6 +41,7 @@ fn the_shim_links_no_runtime_no_tls_and_no_crypto() {
         "lexopt",
         "libc",
         "memchr",
+        "memoffset",
         "miosa-exec",
         "miosa-injector",
         "nix",
