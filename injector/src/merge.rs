@@ -49,7 +49,7 @@ pub(crate) struct Merged {
 }
 
 impl Merged {
-    /// Merges the layers of DESIGN §4, all but the platform's.
+    /// Merges the layers (docs/architecture.md), all but the platform's.
     pub(crate) fn of(
         state: &State,
         resource: &Resource,

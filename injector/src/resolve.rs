@@ -96,7 +96,7 @@ fn find_run<'a>(state: &'a State, resource: &Resource, id: &RunId) -> Result<&'a
     run.ok_or_else(|| ResolveError::RunNotFound { resource: resource.id.clone(), run: id.clone() })
 }
 
-/// The platform variables of DESIGN §4. `MIOSA_SNAPSHOT_VERSION` moves with every update and joins
+/// The platform variables. `MIOSA_SNAPSHOT_VERSION` moves with every update and joins
 /// where the answer is written; `MIOSA_SOCKET` is the shim's.
 fn impose_platform(merged: &mut Merged, resource: &Resource, run: Option<&Run>, profile: Option<&Profile>) {
     let mut impose = |name: &'static str, value: &str| {

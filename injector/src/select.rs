@@ -19,7 +19,7 @@ pub(crate) enum ChoiceError {
     NotApplicable(ProfileId, ResourceKind),
 }
 
-/// Chooses by the order of DESIGN §4: skip or id on the run, then on the resource, then the defaults
+/// Chooses in this order: skip or id on the run, then on the resource, then the defaults
 /// of project, workspace and tenant.
 pub(crate) fn choose<'a>(
     state: &'a State,
