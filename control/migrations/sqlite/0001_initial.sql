@@ -72,8 +72,9 @@ CREATE UNIQUE INDEX profiles_by_name ON profiles (tenant_id, workspace_id, proje
 CREATE UNIQUE INDEX profiles_default ON profiles (tenant_id, workspace_id, project_id) WHERE is_default = 1;
 CREATE INDEX profiles_in_order ON profiles (tenant_id, created_at, id);
 
--- Hosts. A host without public_key has not enrolled yet. What follows enrolled_at is what the
--- host last said about itself.
+-- Hosts. A host without public_key has not enrolled yet. beat_at is the time of the newest heartbeat
+-- issued to it, before which nothing else may be issued; what follows is what the host last said
+-- about itself.
 CREATE TABLE hosts (
     id               TEXT PRIMARY KEY NOT NULL,
     name             TEXT NOT NULL,
@@ -83,6 +84,7 @@ CREATE TABLE hosts (
     created_at       BIGINT NOT NULL,
     enrolled_at      BIGINT,
     revoked_at       BIGINT,
+    beat_at          BIGINT NOT NULL DEFAULT 0,
     last_seen_at     BIGINT,
     reported_epoch   BIGINT,
     reported_version BIGINT,

@@ -1,6 +1,8 @@
 //! Resources: what the platform placed on which host. A resource's own env is sealed under its
 //! tenant and id, so that it opens as no other resource's.
 
+use std::str::FromStr;
+
 use miosa_injector::model::{
     EnvMap, ProfileId, Resource, ResourceId, ResourceKind, Selection, TenantId, strict_env,
 };
@@ -10,7 +12,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::env_json::{exposed, to_bytes};
-use super::{Doing as _, Store, StoreError, Write, is_taken, optional_id};
+use super::{Doing as _, Store, StoreError, Write, is_taken};
 use crate::at_rest::{DataKey, RowId, Sealed};
 use crate::clock::Millis;
 use crate::page::{Page, Position};
@@ -51,6 +53,8 @@ pub(crate) enum Created<T> {
     Yes(Box<T>),
     /// Its id is in use. The transaction is of no use any more.
     IdTaken,
+    /// What it belongs to is gone. The transaction is of no use any more.
+    ParentGone,
 }
 
 /// A resource's row, its env still sealed.
@@ -216,7 +220,10 @@ impl Write {
     }
 
     /// Deletes a resource with its runs. Gives the ids of those, or `None` when it is gone.
-    pub(crate) async fn delete_resource(&mut self, id: &ResourceId) -> Result<Option<Vec<String>>, StoreError> {
+    pub(crate) async fn delete_resource(
+        &mut self,
+        id: &ResourceId,
+    ) -> Result<Option<Vec<String>>, StoreError> {
         let runs = sqlx::query_scalar("DELETE FROM runs WHERE resource_id = $1 RETURNING id")
             .bind(id.as_str())
             .fetch_all(self.connection())
@@ -254,6 +261,11 @@ impl SealedResource {
         Ok(Self { stored, generation, sealed: row.try_get("sealed").doing(DOING)? })
     }
 
+    /// The resource without its env.
+    pub(super) fn resource(&self) -> &Resource {
+        &self.stored.resource
+    }
+
     /// The tenant and generation of the key that opens it.
     pub(super) fn key(&self) -> (&str, i64) {
         (self.stored.resource.tenant_id.as_str(), self.generation)
@@ -276,6 +288,11 @@ pub(super) fn read_selection(row: &AnyRow, doing: &'static str) -> Result<Option
     let skip = row.try_get::<i64, _>("skip_profile").doing(doing)? != 0;
     let profile: Option<Option<ProfileId>> = optional_id(row.try_get("profile_id").doing(doing)?);
     Ok(profile.map(|profile_id| Selection { skip, profile_id }))
+}
+
+/// An id that may be absent, which is stored as `''`; `None` for what can't be one.
+fn optional_id<T: FromStr>(stored: &str) -> Option<Option<T>> {
+    if stored.is_empty() { Some(None) } else { stored.parse().ok().map(Some) }
 }
 
 /// What is sealed of a resource.

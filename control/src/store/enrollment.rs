@@ -1,0 +1,99 @@
+//! How a host becomes one: its join token is used up for a token of its own, by which it is known
+//! from then on.
+
+use miosa_snapshot::{HostId, HostPublicKey};
+use sqlx::Row as _;
+
+use super::{Doing as _, Entry, Record, Store, StoreError, Write};
+use crate::token::TokenHash;
+
+/// A host that has enrolled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Enrolled {
+    pub(crate) id: HostId,
+    pub(crate) name: String,
+}
+
+/// What a host brings when it enrolls.
+#[derive(Debug)]
+pub(crate) struct NewHost<'a> {
+    pub(crate) public_key: &'a HostPublicKey,
+    /// The hash of the token it is known by from now on.
+    pub(crate) token: &'a TokenHash,
+    /// What it says it is, such as `miosad 0.1.0`.
+    pub(crate) agent: &'a str,
+}
+
+impl Store {
+    /// The host that this token is of, unless the host is revoked.
+    pub(crate) async fn host_of_token(&self, token: &TokenHash) -> Result<Option<Enrolled>, StoreError> {
+        const DOING: &str = "look a host's token up";
+        let row = sqlx::query("SELECT id, name FROM hosts WHERE token_hash = $1 AND revoked_at IS NULL")
+            .bind(token.as_bytes())
+            .fetch_optional(self.reader())
+            .await
+            .doing(DOING)?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Enrolled {
+            id: host_id(row.try_get("id").doing(DOING)?)?,
+            name: row.try_get("name").doing(DOING)?,
+        }))
+    }
+}
+
+impl Write {
+    /// Enrolls a host with its join token, and commits. Of many that come with one token, one
+    /// enrolls. `None` when the token is unknown, used or expired, or its host is revoked.
+    pub(crate) async fn enroll(
+        mut self,
+        join: &TokenHash,
+        host: &NewHost<'_>,
+    ) -> Result<Option<Enrolled>, StoreError> {
+        const DOING: &str = "enroll a host";
+        let at = self.at();
+        // The row lock of this update is what makes one winner.
+        let id: Option<String> = sqlx::query_scalar(
+            "UPDATE join_tokens SET used_at = $1 WHERE hash = $2 AND used_at IS NULL AND expires_at > $1
+             RETURNING host_id",
+        )
+        .bind(at.0)
+        .bind(join.as_bytes())
+        .fetch_optional(self.connection())
+        .await
+        .doing("use up a join token")?;
+        let Some(id) = id else {
+            self.rollback().await?;
+            return Ok(None);
+        };
+        let name: Option<String> = sqlx::query_scalar(
+            "UPDATE hosts SET public_key = $1, token_hash = $2, agent = $3, enrolled_at = $4
+             WHERE id = $5 AND revoked_at IS NULL RETURNING name",
+        )
+        .bind(host.public_key.as_bytes().as_slice())
+        .bind(host.token.as_bytes())
+        .bind(host.agent)
+        .bind(at.0)
+        .bind(id.as_str())
+        .fetch_optional(self.connection())
+        .await
+        .doing(DOING)?;
+        let Some(name) = name else {
+            self.rollback().await?;
+            return Ok(None);
+        };
+        self.commit(Entry {
+            tenant: "",
+            action: "host.enroll",
+            record: Record { kind: "host", id: &id },
+            also: &[],
+            host: Some(&id),
+            fields: &[],
+        })
+        .await?;
+        Ok(Some(Enrolled { id: host_id(&id)?, name }))
+    }
+}
+
+fn host_id(stored: &str) -> Result<HostId, StoreError> {
+    stored.parse().map_err(|_never_written| StoreError::Corrupt { what: "host id" })
+}

@@ -1,0 +1,250 @@
+//! Updates issued to hosts, and where each host stands. Of each host the newest update is kept, with
+//! a hash of the state inside, by which the publisher sees that nothing changed.
+//!
+//! None of this is a change of anybody's data, so it goes past audit and change numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use miosa_snapshot::{Digest, HostId};
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::lists::rows as value_rows;
+use super::{Doing as _, Read, Store, StoreError, changes};
+use crate::clock::Millis;
+
+/// Change numbers by tenant: what of each tenant a state includes.
+pub(crate) type Positions = BTreeMap<String, i64>;
+
+/// An update as it was issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Issued {
+    pub(crate) epoch: i64,
+    pub(crate) version: i64,
+    pub(crate) digest: Digest,
+    /// A keyed hash of the state inside.
+    pub(crate) content: Vec<u8>,
+    pub(crate) positions: Positions,
+    pub(crate) issued_at: Millis,
+    pub(crate) expires_at: Millis,
+}
+
+/// An update to be stored.
+#[derive(Debug)]
+pub(crate) struct NewUpdate {
+    pub(crate) host_id: HostId,
+    pub(crate) issued: Issued,
+    pub(crate) envelope: Vec<u8>,
+}
+
+/// A heartbeat's place in the order of everything that was issued to a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Beat {
+    /// Not before anything that was issued to the host, by any replica.
+    pub(crate) issued_at: Millis,
+    /// The newest update of the host, as stored.
+    pub(crate) newest: Option<Digest>,
+}
+
+impl Store {
+    /// Stores new updates, full ones, each unless its version or a later one was issued by somebody
+    /// else meanwhile. Gives the hosts whose updates were stored: only those may be sent.
+    pub(crate) async fn issue(&self, updates: &[NewUpdate]) -> Result<BTreeSet<HostId>, StoreError> {
+        const DOING: &str = "store updates of hosts";
+        let mut stored = BTreeSet::new();
+        for updates in updates.chunks(MAX_ROWS) {
+            let text = format!(
+                "INSERT INTO host_updates (host_id, epoch, version, kind, digest, content, positions, envelope,
+                                           issued_at, expires_at)
+                 SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, column10
+                 FROM (VALUES {}) AS new
+                 WHERE NOT EXISTS (SELECT 1 FROM host_updates AS held
+                                   WHERE held.host_id = column1 AND held.version >= column3)
+                 ON CONFLICT DO NOTHING
+                 RETURNING host_id",
+                value_rows(updates.len(), 10)
+            );
+            let mut query = sqlx::query_scalar(AssertSqlSafe(text)).persistent(updates.len() == 1);
+            for NewUpdate { host_id, issued, envelope } in updates {
+                query = query
+                    .bind(host_id.as_str())
+                    .bind(issued.epoch)
+                    .bind(issued.version)
+                    .bind("full")
+                    .bind(issued.digest.as_bytes().as_slice())
+                    .bind(issued.content.as_slice())
+                    .bind(positions_column(&issued.positions))
+                    .bind(envelope.as_slice())
+                    .bind(issued.issued_at.0)
+                    .bind(issued.expires_at.0);
+            }
+            let hosts: Vec<String> = query.fetch_all(self.writer()).await.doing(DOING)?;
+            for host in hosts {
+                stored
+                    .insert(host.parse().map_err(|_never_written| StoreError::Corrupt { what: "host id" })?);
+            }
+        }
+        Ok(stored)
+    }
+
+    /// Puts an update of the same version and state in the place of `replaced`, only with newer times.
+    /// `false` when somebody else was first.
+    pub(crate) async fn reissue(&self, update: &NewUpdate, replaced: &Digest) -> Result<bool, StoreError> {
+        let NewUpdate { host_id, issued, envelope } = update;
+        let updated = sqlx::query(
+            "UPDATE host_updates SET digest = $1, envelope = $2, positions = $3, issued_at = $4, expires_at = $5
+             WHERE host_id = $6 AND epoch = $7 AND version = $8 AND digest = $9",
+        )
+        .bind(issued.digest.as_bytes().as_slice())
+        .bind(envelope.as_slice())
+        .bind(positions_column(&issued.positions))
+        .bind(issued.issued_at.0)
+        .bind(issued.expires_at.0)
+        .bind(host_id.as_str())
+        .bind(issued.epoch)
+        .bind(issued.version)
+        .bind(replaced.as_bytes().as_slice())
+        .execute(self.writer())
+        .await
+        .doing("store an update of a host again")?;
+        Ok(updated.rows_affected() > 0)
+    }
+
+    /// Removes updates that a later one of the same host has replaced.
+    pub(crate) async fn prune_updates(&self) -> Result<(), StoreError> {
+        sqlx::query(
+            "DELETE FROM host_updates WHERE version <
+                 (SELECT MAX(newest.version) FROM host_updates AS newest WHERE newest.host_id = host_updates.host_id)",
+        )
+        .execute(self.writer())
+        .await
+        .map(drop)
+        .doing("remove old updates of hosts")
+    }
+
+    /// The newest update of a host with its envelope.
+    pub(crate) async fn newest_update(&self, host: &HostId) -> Result<Option<(Issued, Vec<u8>)>, StoreError> {
+        let row = sqlx::query(
+            "SELECT epoch, version, digest, content, positions, issued_at, expires_at, envelope
+             FROM host_updates WHERE host_id = $1 ORDER BY version DESC LIMIT 1",
+        )
+        .bind(host.as_str())
+        .fetch_optional(self.reader())
+        .await
+        .doing(DOING)?;
+        row.map(|row| Ok((read_issued(&row)?, row.try_get("envelope").doing(DOING)?))).transpose()
+    }
+
+    /// Takes the next time at which something may be said to have been issued to a host: now, but
+    /// never before what was taken earlier. `None` when the host is revoked.
+    pub(crate) async fn take_beat(
+        &self,
+        host: &HostId,
+        now: Millis,
+        last_believable: Millis,
+    ) -> Result<Option<Beat>, StoreError> {
+        const DOING: &str = "note a heartbeat";
+        let row = sqlx::query(
+            "UPDATE hosts SET beat_at = CASE WHEN beat_at > $2 AND beat_at <= $3 THEN beat_at ELSE $2 END
+             WHERE id = $1 AND revoked_at IS NULL
+             RETURNING beat_at,
+                 (SELECT digest FROM host_updates WHERE host_updates.host_id = hosts.id
+                  ORDER BY version DESC LIMIT 1) AS newest",
+        )
+        .bind(host.as_str())
+        .bind(now.0)
+        .bind(last_believable.0)
+        .fetch_optional(self.writer())
+        .await
+        .doing(DOING)?;
+        let Some(row) = row else { return Ok(None) };
+        let newest: Option<Vec<u8>> = row.try_get("newest").doing(DOING)?;
+        Ok(Some(Beat {
+            issued_at: Millis(row.try_get("beat_at").doing(DOING)?),
+            newest: newest.as_deref().map(read_digest).transpose()?,
+        }))
+    }
+
+    /// The hosts that have resources of a tenant.
+    pub(crate) async fn hosts_of_tenant(&self, tenant: &str) -> Result<BTreeSet<HostId>, StoreError> {
+        let hosts: Vec<String> =
+            sqlx::query_scalar("SELECT DISTINCT host_id FROM resources WHERE tenant_id = $1")
+                .bind(tenant)
+                .fetch_all(self.reader())
+                .await
+                .doing("find a tenant's hosts")?;
+        hosts.into_iter().map(host_id).collect()
+    }
+
+    /// The change numbers of all tenants, and every host whose newest update does not include them.
+    pub(crate) async fn hosts_behind(&self) -> Result<(Positions, BTreeSet<HostId>), StoreError> {
+        let mut read = self.read().await?;
+        let numbers: Positions = changes::change_numbers(&mut read).await?.into_iter().collect();
+        let mut wanted: BTreeMap<String, Positions> = BTreeMap::new();
+        for (host, tenant) in placements(&mut read).await? {
+            let number = numbers.get(&tenant).copied().unwrap_or_default();
+            wanted.entry(host).or_default().insert(tenant, number);
+        }
+        let issued = newest_positions(&mut read).await?;
+        // A host that lost its last resource wants nothing, and may still have something.
+        for host in issued.keys() {
+            wanted.entry(host.clone()).or_default();
+        }
+        let behind = wanted.into_iter().filter(|(host, wanted)| issued.get(host) != Some(wanted));
+        let behind = behind.map(|(host, _)| host_id(host)).collect::<Result<_, _>>()?;
+        Ok((numbers, behind))
+    }
+}
+
+async fn placements(read: &mut Read) -> Result<Vec<(String, String)>, StoreError> {
+    const DOING: &str = "find where tenants have resources";
+    let rows = sqlx::query("SELECT DISTINCT host_id, tenant_id FROM resources")
+        .fetch_all(&mut **read)
+        .await
+        .doing(DOING)?;
+    rows.iter().map(|row| Ok((row.try_get(0).doing(DOING)?, row.try_get(1).doing(DOING)?))).collect()
+}
+
+async fn newest_positions(read: &mut Read) -> Result<BTreeMap<String, Positions>, StoreError> {
+    let rows = sqlx::query("SELECT host_id, positions FROM host_updates ORDER BY version")
+        .fetch_all(&mut **read)
+        .await
+        .doing(DOING)?;
+    rows.iter().map(|row| Ok((row.try_get("host_id").doing(DOING)?, read_positions(row)?))).collect()
+}
+
+/// Reads what was issued from a row of `host_updates`.
+pub(super) fn read_issued(row: &AnyRow) -> Result<Issued, StoreError> {
+    Ok(Issued {
+        epoch: row.try_get("epoch").doing(DOING)?,
+        version: row.try_get("version").doing(DOING)?,
+        digest: read_digest(row.try_get("digest").doing(DOING)?)?,
+        content: row.try_get("content").doing(DOING)?,
+        positions: read_positions(row)?,
+        issued_at: Millis(row.try_get("issued_at").doing(DOING)?),
+        expires_at: Millis(row.try_get("expires_at").doing(DOING)?),
+    })
+}
+
+fn read_positions(row: &AnyRow) -> Result<Positions, StoreError> {
+    let text: &str = row.try_get("positions").doing(DOING)?;
+    serde_json::from_str(text).map_err(|_never_written| StoreError::Corrupt { what: WHAT })
+}
+
+fn positions_column(positions: &Positions) -> String {
+    serde_json::json!(positions).to_string()
+}
+
+fn read_digest(bytes: &[u8]) -> Result<Digest, StoreError> {
+    let bytes = bytes.try_into().map_err(|_never_written| StoreError::Corrupt { what: WHAT })?;
+    Ok(Digest::from_bytes(bytes))
+}
+
+fn host_id(stored: String) -> Result<HostId, StoreError> {
+    stored.parse().map_err(|_never_written| StoreError::Corrupt { what: "host id" })
+}
+
+/// Ten parameters a row; `SQLite` takes 32,766 in one statement.
+const MAX_ROWS: usize = 128;
+const WHAT: &str = "update of a host";
+const DOING: &str = "read an update of a host";
