@@ -56,12 +56,12 @@ impl<'a> Daemon<'a> {
             let left = self.wait.saturating_sub(started.elapsed());
             match trouble {
                 Trouble::Lasting(why) => return Err(Failure::own(why)),
-                // A try at the very end would have no time left, and hide the reason behind that.
-                Trouble::Passing(why) if left <= pause => {
+                Trouble::Passing(why) if left < LEAST_TIME => {
                     let waited = self.wait.as_secs();
                     return Err(Failure::own(format_args!("{why} (waited {waited} s; see --wait)")));
                 }
-                Trouble::Passing(_) => thread::sleep(pause),
+                // Towards the end the tries come closer, so that what comes late is still found.
+                Trouble::Passing(_) => thread::sleep(pause.min(left.checked_div(2).unwrap_or_default())),
             }
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
@@ -112,5 +112,7 @@ fn shortened(text: &str) -> String {
 
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// A try in less time than this would fail for that alone, and hide the reason of the one before.
+const LEAST_TIME: Duration = Duration::from_millis(50);
 const SHORTEST_TRY: Duration = Duration::from_secs(1);
 const LONGEST_QUOTE: usize = 500;

@@ -110,6 +110,8 @@ fn the_command_is_what_the_daemon_names_unless_one_is_typed() {
         "command": ["/bin/sh", "-c", "echo \"$0 $1\"", "held", "a b"], "command_source": "run.command",
     }));
     assert_eq!(Shim::of(&daemon).run().prints(), "held a b\n");
+    // An image whose ENTRYPOINT ends in `--`, and that has no CMD.
+    assert_eq!(Shim::of(&daemon).arg("--").run().prints(), "held a b\n");
     assert_eq!(
         Shim::of(&daemon).args(&["--", "/bin/echo", "typed", "--wait"]).run().prints(),
         "typed --wait\n"

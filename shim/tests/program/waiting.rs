@@ -76,7 +76,7 @@ fn after_the_time_one_line_says_that_nobody_listens() {
                     format!("{why} (waited 1 s; see --wait)").replace("{}", &socket.display().to_string());
                 let shim = Shim::alone().arg("--socket").arg(&socket).args(&["--wait", "1", "--", "true"]);
                 let outcome = shim.run().fails(125, &line);
-                assert!(outcome.took >= Duration::from_millis(700), "{outcome:?}");
+                assert!(outcome.took >= Duration::from_millis(900), "{outcome:?}");
                 assert!(outcome.took < Duration::from_secs(8), "{outcome:?}");
             });
         }
