@@ -27,6 +27,6 @@ pub(crate) fn router(app: App) -> Router {
         .nest("/api/v1", profiles::routes().merge(variables::routes()))
         .fallback(async || ApiError::not_found("route"))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer(middleware::from_fn(request::envelope))
+        .layer(middleware::from_fn_with_state(app.clone(), request::envelope))
         .with_state(app)
 }

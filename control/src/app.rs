@@ -1,10 +1,12 @@
 //! What every request handler and background task of `serve` shares.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::cli::ServeFor;
+use crate::metrics::Metrics;
 use crate::store::Store;
 
 /// Cheap to clone; axum clones it for every request.
@@ -12,6 +14,8 @@ use crate::store::Store;
 pub(crate) struct App {
     /// The database.
     pub(crate) store: Store,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
     /// How long a published state counts as fresh.
     pub(crate) fresh_for: Duration,
     /// How long a published state may be served.

@@ -9,6 +9,7 @@ mod cli;
 mod clock;
 mod commands;
 mod logging;
+mod metrics;
 mod ops;
 mod page;
 mod report;
@@ -42,12 +43,13 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = setup::open(&cli.state).await?;
-        match cli.command {
-            Command::Serve(options) => commands::serve::run(store, options).await?,
-            Command::Key(command) => commands::key::run(&store, command).await?,
-            Command::Host(command) => commands::host::run(&store, command).await?,
-            Command::Trust(command) => commands::trust::run(&store, command).await?,
-        }
-        Ok(())
+        let done = match cli.command {
+            Command::Serve(options) => commands::serve::run(store.clone(), options).await.map_err(Into::into),
+            Command::Key(command) => commands::key::run(&store, command).await.map_err(Into::into),
+            Command::Host(command) => commands::host::run(&store, command).await.map_err(Into::into),
+            Command::Trust(command) => commands::trust::run(&store, command).await.map_err(Into::into),
+        };
+        store.close().await;
+        done
     })
 }

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 use axum::routing::get;
 
 use crate::app::App;
@@ -10,12 +10,21 @@ use crate::report::Chain;
 
 /// The routes of `--ops-listen`.
 pub(crate) fn router(app: App) -> Router {
-    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(app)
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(app)
 }
 
 /// The process runs.
 async fn healthz() -> &'static str {
     "ok\n"
+}
+
+/// What Prometheus reads.
+async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.text())
 }
 
 /// The process can do its work: the database answers, and it isn't about to end.

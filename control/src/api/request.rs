@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::error::ApiError;
+use crate::app::App;
 use crate::token::generate_id;
 
 /// The id of the request at hand, in its extensions.
@@ -22,7 +23,7 @@ impl RequestId {
 }
 
 /// Gives the request an id, puts it on the answer whatever the answer is, and logs one line.
-pub(crate) async fn envelope(mut request: Request, next: Next) -> Response {
+pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = match sent_id(&request) {
         Some(id) => Ok(id),
@@ -38,6 +39,7 @@ pub(crate) async fn envelope(mut request: Request, next: Next) -> Response {
 
     let mut response = next.run(request).await;
 
+    app.metrics.answered(response.status());
     if let Some((method, path)) = logged {
         let (status, micros) = (response.status().as_u16(), started.elapsed().as_micros());
         tracing::debug!(request_id = id.as_str(), %method, path, status, micros, "answered");

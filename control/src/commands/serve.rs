@@ -1,6 +1,7 @@
 //! `miosa-control serve`: bind, serve, and end in order on SIGTERM or SIGINT.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -41,6 +42,7 @@ pub(crate) async fn run(store: Store, options: ServeOptions) -> Result<(), Serve
     let (end, ending) = watch::channel(false);
     let app = App {
         store: store.clone(),
+        metrics: Arc::default(),
         fresh_for: options.fresh_for,
         serve_for: options.serve_for,
         ending: ending.clone(),
@@ -63,6 +65,5 @@ pub(crate) async fn run(store: Store, options: ServeOptions) -> Result<(), Serve
             tracing::error!(%error, "a server did not end in order");
         }
     }
-    store.close().await;
     Ok(())
 }

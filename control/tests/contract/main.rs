@@ -1,0 +1,48 @@
+//! The contract of the control plane, tried from outside: the real program over a real socket. The
+//! same cases run on `SQLite` and on `PostgreSQL`; `super::open` is the only difference.
+
+mod backend;
+mod client;
+mod control;
+mod start;
+
+/// The cases that a backend is tried with. `open` is the backend's.
+macro_rules! cases {
+    () => {
+        mod auth;
+        mod concurrency;
+        mod dry_run;
+        mod http;
+        mod idempotency;
+        mod paging;
+        mod profiles;
+        mod runtime_env;
+        mod secrets;
+    };
+}
+
+/// On a file of their own.
+#[path = "cases"]
+mod sqlite {
+    use crate::backend::sqlite;
+    use crate::control::Control;
+
+    async fn open() -> Option<Control> {
+        Some(Control::start(sqlite()).await)
+    }
+
+    cases!();
+}
+
+/// On a database of their own, in a cluster that this program starts.
+#[path = "cases"]
+mod postgres {
+    use crate::backend::postgres;
+    use crate::control::Control;
+
+    async fn open() -> Option<Control> {
+        Some(Control::start(postgres()?).await)
+    }
+
+    cases!();
+}
