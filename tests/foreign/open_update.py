@@ -7,8 +7,10 @@ needs `cryptography` (50 or later, for HPKE) and `securesystemslib` from PyPI.
     open_update.py open TRUST PIN HOST_ID HOST_KEY UPDATE      prints the statement
     open_update.py make STATEMENT HOST_PUBLIC_KEY SIGNER_SEED  prints the envelope
     open_update.py sign-trust DOCUMENT ROOT_SEED...            prints the envelope
+    open_update.py public SEED                                 prints the public key and its id
 
-Capital words with KEY, SEED or PIN are 64 hexadecimal digits; the others but HOST_ID are files.
+A KEY is base64, as `miosad enroll` prints it and its state folder has it; a SEED or PIN is 64
+hexadecimal digits; the others but HOST_ID are files.
 Age is not looked at: what is old is still worth opening here.
 """
 
@@ -34,14 +36,18 @@ def main(command, *arguments):
     if command == "open":
         trust, pin, host_id, host_key, update = arguments
         trust = open_trust(read(trust), pin)
-        statement = open_update(read(update), trust, host_id, bytes.fromhex(host_key))
+        statement = open_update(read(update), trust, host_id, base64.b64decode(host_key))
         print(json.dumps(statement, indent=1, ensure_ascii=False))
     elif command == "make":
         statement, host_public_key, signer_seed = arguments
-        print(make_update(read(statement), bytes.fromhex(host_public_key), private(signer_seed)))
+        print(make_update(read(statement), base64.b64decode(host_public_key), private(signer_seed)), end="")
     elif command == "sign-trust":
         document, *root_seeds = arguments
-        print(sign(TRUST, read(document).rstrip(), [private(seed) for seed in root_seeds]))
+        print(sign(TRUST, read(document).rstrip(), [private(seed) for seed in root_seeds]), end="")
+    elif command == "public":
+        [seed] = arguments
+        key = private(seed).public_key().public_bytes_raw()
+        print(base64.b64encode(key).decode(), hashlib.sha256(key).hexdigest())
     else:
         sys.exit(__doc__)
 

@@ -4,6 +4,7 @@ mod agent;
 mod canaries;
 mod containers;
 mod faults;
+mod foreign;
 mod isolation;
 mod layers;
 mod outage;

@@ -11,8 +11,7 @@ fn the_public_python_sdk_works_unchanged() {
     let (tenant, host) = (world.tenant("acme"), world.host("h1"));
     host.place(&tenant, "sbx-1", json!({"workspace_id": "ws_123", "project_id": "proj_7"}));
     let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign/sdk.py");
-    let python = std::env::var_os("MIOSA_TEST_PYTHON").expect("MIOSA_TEST_PYTHON: `make test` sets it");
-    let output = Command::new(python)
+    let output = Command::new(crate::foreign::python())
         .arg(script)
         .args([world.url(), tenant.key.clone(), tenant.id.clone()])
         .output()
