@@ -25,19 +25,19 @@ pub struct Arguments {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Options {
-    /// Where keys and accepted updates are kept [default: /var/lib/miosa]
+    /// Where keys and accepted updates are kept (default: /var/lib/miosa)
     #[arg(long, global = true, value_name = "DIR", env = "MIOSAD_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Where the sockets are [default: /run/miosa]
+    /// Where the sockets are (default: /run/miosa)
     #[arg(long, global = true, value_name = "DIR", env = "MIOSAD_RUNTIME_DIR")]
     pub runtime_dir: Option<PathBuf>,
-    /// The configuration file [default: /etc/miosa/miosad.toml, if it exists]
+    /// The configuration file (default: /etc/miosa/miosad.toml, if it exists)
     #[arg(long, global = true, value_name = "FILE", env = "MIOSAD_CONFIG")]
     pub config: Option<PathBuf>,
-    /// How much is logged [default: info]
+    /// How much is logged (default: info)
     #[arg(long, global = true, value_name = "LEVEL", env = "MIOSAD_LOG_LEVEL")]
     pub log_level: Option<LogLevel>,
-    /// How a log line looks [default: text]
+    /// How a log line looks (default: text)
     #[arg(long, global = true, value_name = "FORMAT", env = "MIOSAD_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
 }
@@ -67,7 +67,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("way").required(true).args(["control", "trust"])))]
 pub struct Enroll {
-    /// The control plane: https://HOST[:PORT], http:// to loopback only, or unix:PATH
+    /// The control plane: https://HOST or https://HOST:PORT, http:// to loopback only, or unix:PATH
     #[arg(long, value_name = "URL", env = "MIOSAD_CONTROL", requires = "token")]
     pub control: Option<String>,
     /// The join token that `miosa-control host create` printed

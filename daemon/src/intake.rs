@@ -267,3 +267,6 @@ fn word(verdict: Verdict) -> &'static str {
         Verdict::Unchanged => "unchanged",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::{Method, Request, StatusCode};
 use miosa_snapshot::{Digest, HostId, MAX_ENVELOPE_BYTES, MAX_TRUST_BYTES};
 use serde::{Deserialize, Serialize};
@@ -88,14 +88,20 @@ impl Position {
 }
 
 async fn receive(request: Request<Incoming>, limit: usize) -> Result<Vec<u8>, Reply> {
+    let too_large = || {
+        reply::refuse(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("at most {limit} bytes are taken here"),
+        )
+    };
+    if request.body().size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(too_large());
+    }
     let body = Limited::new(request.into_body(), limit).collect();
     match timeout(RECEIVE, body).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(reply::refuse(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
-            format!("an envelope here has at most {limit} bytes"),
-        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => {
             Err(reply::refuse(StatusCode::BAD_REQUEST, "bad_request", "the body did not arrive whole"))
         }

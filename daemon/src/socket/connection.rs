@@ -41,8 +41,7 @@ impl Server {
         http.timer(TokioTimer::new())
             .header_read_timeout(limits.idle)
             .max_header_size(limits.header_bytes)
-            .max_buf_size(limits.header_bytes.saturating_mul(2))
-            .pipeline_flush(true);
+            .max_buf_size(limits.header_bytes.saturating_mul(2));
         Self { http, connections, write: limits.write, draining, exhausted: Arc::default() }
     }
 

@@ -1,0 +1,509 @@
+//! The intake with clocks that are moved by hand and files that are damaged on purpose.
+#![expect(clippy::arithmetic_side_effects, reason = "the numbers of tests are small")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use miosa_injector::model::EnvName;
+use miosa_injector::{Change, Records};
+use miosa_snapshot::{Age, Digest, HostId, HostPrivateKey};
+
+use super::*;
+use crate::clock::stepped::Hands;
+use crate::generation::Unservable;
+use crate::host::HostFile;
+use crate::layout::StateDir;
+use crate::publisher::{Publisher, resource, resources};
+
+const NOW: u64 = 1_800_000_000_000;
+const MINUTE: u64 = 60_000;
+const DAY: u64 = 24 * 60 * MINUTE;
+
+/// A host whose daemon can be restarted and whose disk can be reached.
+struct World {
+    _directory: tempfile::TempDir,
+    state: StateDir,
+    key: HostPrivateKey,
+    file: HostFile,
+    publisher: Publisher,
+    hands: Arc<Hands>,
+    shared: Shared,
+    calls: Calls,
+}
+
+/// The calls, each with the version that was served at that moment.
+type Calls = Arc<Mutex<Vec<(&'static str, Option<u64>)>>>;
+
+/// Notes when it is called, and which version was served then.
+struct NotedSockets {
+    current: Arc<Current>,
+    calls: Calls,
+}
+
+impl NotedSockets {
+    fn note(&self, call: &'static str) {
+        let served = self.current.generation().map(|generation| generation.content.version);
+        self.calls.lock().unwrap().push((call, served));
+    }
+}
+
+impl Sockets for NotedSockets {
+    fn retire(&mut self, _next: &State) {
+        self.note("retire");
+    }
+    fn open(&mut self, _state: &State) {
+        self.note("open");
+    }
+    fn sweep(&mut self, _state: &State) {
+        self.note("sweep");
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::new(directory.path().to_owned());
+        let key = HostPrivateKey::generate().unwrap();
+        let publisher = Publisher::new("host_1", NOW).seal_to(&key.public());
+        let trust = publisher.trust(1);
+        let pinned = Digest::of(&trust);
+        TrustStore::load(state.trust(), pinned).unwrap().0.take(&trust).unwrap();
+        Floors::new(state.floors()).write(&floor::GROUND).unwrap();
+        let file = HostFile { host_id: "host_1".parse().unwrap(), name: "one".to_owned(), trust: pinned };
+        let (clock, hands) = Hands::at(NOW);
+        let shared = Shared { current: Arc::default(), ledger: Arc::default(), clock };
+        Self { _directory: directory, state, key, file, publisher, hands, shared, calls: Arc::default() }
+    }
+
+    /// A fresh start of the daemon over what is on disk.
+    fn start(&mut self) -> Intake {
+        let clock = self.shared.clock.clone();
+        self.shared = Shared { current: Arc::default(), ledger: Arc::default(), clock };
+        let sockets =
+            NotedSockets { current: Arc::clone(&self.shared.current), calls: Arc::clone(&self.calls) };
+        let key = HostPrivateKey::from_bytes(self.key.to_bytes().as_slice()).unwrap();
+        let identity = HostIdentity { id: self.file.host_id.clone(), key };
+        Intake::restore(&self.state, &self.file, identity, Box::new(sockets), self.shared.clone()).unwrap()
+    }
+
+    /// What resource `sbx-1` is greeted with, or why it isn't.
+    fn greeting(&self) -> Result<String, Unservable> {
+        let (generation, _) = self.shared.current.servable(self.shared.clock.boot_ms())?;
+        let state = &generation.content.state;
+        let env = &state.records().resources[&"sbx-1".parse().unwrap()].env;
+        Ok(env[&EnvName::parse("GREETING").unwrap()].expose().to_owned())
+    }
+
+    fn age(&self) -> (Age, u64) {
+        let aged = self.shared.current.generation().unwrap().freshness.at(self.shared.clock.boot_ms());
+        (aged.age, aged.seconds)
+    }
+
+    fn pass(&mut self, milliseconds: u64) {
+        self.hands.pass(milliseconds);
+        self.publisher.now_ms += milliseconds;
+    }
+
+    fn cached(&self) -> Vec<PathBuf> {
+        let contents = self.cache().contents().unwrap();
+        contents.updates.into_iter().chain(contents.heartbeat).collect()
+    }
+
+    fn cache(&self) -> Cache {
+        Cache::open(self.state.cache(), self.state.quarantine()).unwrap()
+    }
+
+    fn set_aside(&self) -> Vec<String> {
+        self.shared.ledger.facts().set_aside.into_iter().map(|file| file.reason).collect()
+    }
+
+    fn alarms(&self) -> Vec<&'static str> {
+        self.shared.ledger.facts().alarms.into_keys().collect()
+    }
+
+    fn image(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let files = self.cached().into_iter().chain(self.state.floors());
+        files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    }
+}
+
+fn greeting(value: &str) -> Records {
+    resources(&[("sbx-1", "t1", value)])
+}
+
+fn flip(path: &Path, bit: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    let bit = bit % (bytes.len() * 8);
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    overwrite(path, &bytes);
+}
+
+/// As a faulty disk or a visitor does it, not as the daemon does.
+#[expect(clippy::disallowed_methods, reason = "damages state on purpose")]
+fn overwrite(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+}
+
+fn name(refused: Result<Accepted, Refused>) -> &'static str {
+    refused.unwrap_err().name()
+}
+
+#[test]
+fn nothing_is_served_before_the_first_update() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    assert_eq!(world.greeting(), Err(Unservable::NotReady));
+    let full = world.publisher.full(1, greeting("hello"));
+    assert_eq!(intake.take_update(&full).unwrap(), Accepted { verdict: "replace" });
+    assert_eq!(world.greeting().unwrap(), "hello");
+    assert_eq!(intake.take_update(&full).unwrap(), Accepted { verdict: "unchanged" });
+}
+
+#[test]
+fn what_was_accepted_is_served_after_a_restart() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let full = world.publisher.full(1, greeting("hello"));
+    intake.take_update(&full).unwrap();
+    world.pass(5 * MINUTE);
+    intake.take_update(&world.publisher.heartbeat(1, &full)).unwrap();
+    world.pass(MINUTE);
+    let before = world.age();
+    assert_eq!(before, (Age::Fresh, 60));
+
+    world.start();
+    assert_eq!(world.greeting().unwrap(), "hello");
+    assert_eq!(world.age(), before);
+    assert!(world.set_aside().is_empty());
+    assert_eq!(world.shared.current.generation().unwrap().source, Source::Cache);
+}
+
+#[test]
+fn the_cache_holds_exactly_the_bytes_received() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let full = world.publisher.full(7, greeting("hello"));
+    let heartbeat = world.publisher.heartbeat(7, &full);
+    intake.take_update(&full).unwrap();
+    intake.take_update(&heartbeat).unwrap();
+    let bytes: Vec<_> = world.cached().iter().map(|path| fs::read(path).unwrap()).collect();
+    assert_eq!(bytes, [full, heartbeat]);
+
+    let next = world.publisher.full(8, greeting("next"));
+    intake.take_update(&next).unwrap();
+    let bytes: Vec<_> = world.cached().iter().map(|path| fs::read(path).unwrap()).collect();
+    assert_eq!(bytes, [next]);
+}
+
+#[test]
+fn a_refused_update_changes_neither_what_is_served_nor_a_byte_on_disk() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let first = world.publisher.full(1, greeting("first"));
+    intake.take_update(&first).unwrap();
+    let held = world.publisher.full(5, greeting("held"));
+    intake.take_update(&held).unwrap();
+    let before = world.image();
+
+    let other = Publisher::new("host_2", NOW).seal_to(&world.key.public());
+    let stranger = Publisher::new("host_1", NOW).seal_to(&world.key.public());
+    let mut late = Publisher::new("host_1", NOW).seal_to(&world.key.public());
+    std::mem::swap(&mut late.signer, &mut world.publisher.signer);
+    late.now_ms = NOW - 16 * MINUTE;
+    let expired = late.full(6, greeting("x"));
+    late.now_ms = NOW + 61 * MINUTE;
+    let early = late.full(6, greeting("x"));
+    late.now_ms = NOW;
+    let malformed = late.seal(6, Kind::Full, b"{\"put\":{}}");
+    std::mem::swap(&mut late.signer, &mut world.publisher.signer);
+    let mut flipped = held.clone();
+    flipped[100] ^= 1;
+
+    let publisher = &world.publisher;
+    for (bytes, expected) in [
+        (first.clone(), "stale_version"),
+        (other.full(6, greeting("x")), "wrong_host"),
+        (stranger.full(6, greeting("x")), "unknown_signer"),
+        (expired, "expired"),
+        (early, "from_the_future"),
+        (malformed, "malformed_payload"),
+        (publisher.full(5, greeting("another")), "equivocation"),
+        (publisher.heartbeat(4, &first), "stale_version"),
+        (publisher.heartbeat(5, &first), "wrong_base"),
+        (publisher.incremental(7, 6, &held, &Change::default()), "wrong_base"),
+        (b"{}".to_vec(), "malformed_envelope"),
+        (Vec::new(), "malformed_envelope"),
+    ] {
+        assert_eq!(name(intake.take_update(&bytes)), expected);
+        assert_eq!(world.greeting().unwrap(), "held", "{expected}");
+        assert_eq!(world.image(), before, "{expected}");
+    }
+    assert!(intake.take_update(&flipped).is_err());
+    assert_eq!(world.image(), before);
+    assert_eq!(world.alarms(), ["equivocation"]);
+    assert_eq!(world.shared.ledger.facts().refused["stale_version"], 2);
+}
+
+#[test]
+fn a_flipped_bit_in_the_full_update_is_set_aside_and_never_served() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let full = world.publisher.full(1, greeting("hello"));
+    intake.take_update(&full).unwrap();
+    let [path] = &world.cached()[..] else { panic!("one file") };
+    for bit in (0..full.len() * 8).step_by(29) {
+        overwrite(path, &full);
+        flip(path, bit);
+        world.start();
+        assert_eq!(world.greeting(), Err(Unservable::NotReady), "bit {bit}");
+        assert!(!world.set_aside().is_empty(), "bit {bit}");
+        assert!(!path.exists(), "bit {bit}");
+    }
+    overwrite(path, &full);
+    world.start();
+    assert_eq!(world.greeting().unwrap(), "hello");
+}
+
+#[test]
+fn after_a_damaged_cache_a_full_update_serves_again() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let full = world.publisher.full(3, greeting("hello"));
+    intake.take_update(&full).unwrap();
+    overwrite(&world.cached()[0], b"");
+    let mut intake = world.start();
+    assert_eq!(name(intake.take_update(&world.publisher.heartbeat(3, &full))), "wrong_base");
+    assert_eq!(name(intake.take_update(&world.publisher.full(2, greeting("older")))), "below_floor");
+    intake.take_update(&world.publisher.full(3, greeting("hello"))).unwrap();
+    assert_eq!(world.greeting().unwrap(), "hello");
+}
+
+#[test]
+fn a_flipped_bit_in_the_heartbeat_costs_its_youth_only() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let full = world.publisher.full(1, greeting("hello"));
+    intake.take_update(&full).unwrap();
+    world.pass(20 * MINUTE);
+    intake.take_update(&world.publisher.heartbeat(1, &full)).unwrap();
+    assert_eq!(world.age(), (Age::Fresh, 0));
+    flip(&world.cached()[1], 4_000);
+    let mut intake = world.start();
+    assert_eq!(world.greeting().unwrap(), "hello");
+    assert_eq!(world.age(), (Age::Stale, 20 * 60));
+    assert_eq!(world.set_aside().len(), 1);
+    intake.take_update(&world.publisher.heartbeat(1, &full)).unwrap();
+    assert_eq!(world.age(), (Age::Fresh, 0));
+}
+
+#[test]
+fn a_flipped_bit_in_the_trust_document_leaves_nothing_to_believe_until_it_comes_again() {
+    let mut world = World::new();
+    let trust = world.publisher.trust(1);
+    let mut intake = world.start();
+    intake.take_update(&world.publisher.full(1, greeting("hello"))).unwrap();
+    flip(&world.state.trust().join("1.json"), 1_234);
+    let mut intake = world.start();
+    assert_eq!(world.greeting(), Err(Unservable::NotReady));
+    assert_eq!(world.set_aside(), ["pin_mismatch", "no_trust"]);
+    assert_eq!(name(intake.take_update(&world.publisher.full(2, greeting("x")))), "no_trust");
+    intake.take_trust(&trust).unwrap();
+    intake.take_update(&world.publisher.full(2, greeting("again"))).unwrap();
+    assert_eq!(world.greeting().unwrap(), "again");
+}
+
+#[test]
+fn a_cache_put_back_to_an_earlier_copy_is_not_served() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    intake.take_update(&world.publisher.full(1, greeting("old"))).unwrap();
+    let old = world.image();
+    intake.take_update(&world.publisher.full(2, greeting("new"))).unwrap();
+    fs::remove_file(&world.cached()[0]).unwrap();
+    overwrite(&old[0].0, &old[0].1);
+    world.start();
+    assert_eq!(world.greeting(), Err(Unservable::NotReady));
+    assert_eq!(world.set_aside(), ["below_floor"]);
+    assert_eq!(world.alarms(), ["below_floor"]);
+}
+
+#[test]
+fn one_damaged_copy_of_the_floor_is_repaired() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    intake.take_update(&world.publisher.full(4, greeting("hello"))).unwrap();
+    flip(&world.state.floors()[0], 40);
+    world.start();
+    assert_eq!(world.greeting().unwrap(), "hello");
+    assert_eq!(world.alarms(), ["floor_damaged"]);
+    assert!(Floors::new(world.state.floors()).read().unreadable.is_empty());
+}
+
+#[test]
+fn without_a_floor_only_a_full_update_of_the_last_minutes_will_do() {
+    let mut world = World::new();
+    world.publisher.fresh_for_ms = DAY;
+    let mut intake = world.start();
+    let full = world.publisher.full(4, greeting("held"));
+    intake.take_update(&full).unwrap();
+    world.state.floors().iter().for_each(|copy| overwrite(copy, b"?"));
+    world.pass(16 * MINUTE);
+    let mut intake = world.start();
+    assert_eq!(world.greeting(), Err(Unservable::NotReady));
+    assert_eq!(world.set_aside(), ["floor_lost"]);
+    assert_eq!(world.alarms(), ["floor_lost"]);
+    assert_eq!(name(intake.take_update(&full)), "floor_lost");
+    assert_eq!(name(intake.take_update(&world.publisher.heartbeat(4, &full))), "floor_lost");
+    intake.take_update(&world.publisher.full(5, greeting("recent"))).unwrap();
+    assert_eq!(world.greeting().unwrap(), "recent");
+    world.start();
+    assert_eq!(world.greeting().unwrap(), "recent");
+    assert!(world.alarms().is_empty());
+}
+
+#[test]
+fn a_stop_between_update_and_floor_leaves_the_update_that_was_being_written() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    intake.take_update(&world.publisher.full(1, greeting("one"))).unwrap();
+    let two = world.publisher.full(2, greeting("two"));
+    overwrite(&world.state.cache().join("update-0000000000000001-0000000000000002.json"), &two);
+    world.start();
+    assert_eq!(world.greeting().unwrap(), "two");
+    assert_eq!(Floors::new(world.state.floors()).read().floor.unwrap().version, 2);
+}
+
+#[test]
+fn increments_are_applied_in_order_now_and_after_a_restart() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let one = world.publisher.full(1, greeting("one"));
+    let changed = resource("sbx-1", "t1", &[("GREETING", "two")]);
+    let mut change = Change::default();
+    change.put.resources.insert(changed.id.clone(), changed);
+    let two = world.publisher.incremental(2, 1, &one, &change);
+    let three = world.publisher.incremental(3, 2, &two, &Change::default());
+    intake.take_update(&one).unwrap();
+    assert_eq!(name(intake.take_update(&three)), "wrong_base");
+    assert_eq!(intake.take_update(&two).unwrap(), Accepted { verdict: "extend" });
+    intake.take_update(&three).unwrap();
+    assert_eq!(world.greeting().unwrap(), "two");
+
+    world.start();
+    assert_eq!(world.greeting().unwrap(), "two");
+    assert_eq!(world.shared.current.generation().unwrap().content.version, 3);
+
+    flip(&world.cached()[1], 3_000);
+    world.start();
+    assert_eq!(world.greeting(), Err(Unservable::NotReady), "a prefix is older than what was accepted");
+    assert_eq!(world.set_aside().len(), 3);
+}
+
+#[test]
+fn it_goes_stale_and_expires_whatever_the_wall_clock_does() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let full = world.publisher.full(1, greeting("hello"));
+    intake.take_update(&full).unwrap();
+    world.hands.step_wall_to(NOW + 3_650 * DAY);
+    assert_eq!(world.age(), (Age::Fresh, 0));
+    world.hands.step_wall_to(0);
+    world.hands.pass(16 * MINUTE);
+    assert_eq!(world.age(), (Age::Stale, 16 * 60));
+    assert_eq!(world.greeting().unwrap(), "hello");
+    world.hands.pass(3 * DAY);
+    assert!(matches!(world.greeting(), Err(Unservable::SnapshotExpired { .. })));
+    world.hands.step_wall_to(NOW + 4 * DAY);
+    world.publisher.now_ms = NOW + 4 * DAY;
+    intake.take_update(&world.publisher.heartbeat(1, &full)).unwrap();
+    assert_eq!(world.age(), (Age::Fresh, 0));
+    assert_eq!(world.greeting().unwrap(), "hello");
+}
+
+#[test]
+fn a_cached_state_of_any_age_is_taken_and_says_so() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    intake.take_update(&world.publisher.full(1, greeting("hello"))).unwrap();
+    world.pass(DAY);
+    world.start();
+    assert_eq!(world.age(), (Age::Stale, 24 * 60 * 60));
+    world.pass(3 * DAY);
+    world.start();
+    assert!(matches!(world.greeting(), Err(Unservable::SnapshotExpired { .. })));
+    assert!(world.set_aside().is_empty());
+}
+
+#[test]
+fn a_revoked_signers_state_is_not_served_until_another_one_sends_all() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let full = world.publisher.full(3, greeting("by the former"));
+    intake.take_update(&full).unwrap();
+    world.publisher.change_signer();
+    intake.take_trust(&world.publisher.trust(2)).unwrap();
+    assert_eq!(world.greeting(), Err(Unservable::SignerRevoked));
+    let host: HostId = "host_1".parse().unwrap();
+    assert!(Position::now(&host, &world.shared).need_full);
+    assert_eq!(name(intake.take_update(&world.publisher.heartbeat(3, &full))), "wrong_base");
+    intake.take_update(&world.publisher.full(3, greeting("by the next"))).unwrap();
+    assert_eq!(world.greeting().unwrap(), "by the next");
+    assert!(!Position::now(&host, &world.shared).need_full);
+}
+
+#[test]
+fn a_revoked_signers_cache_is_set_aside_at_the_next_start() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    intake.take_update(&world.publisher.full(3, greeting("by the former"))).unwrap();
+    world.publisher.change_signer();
+    intake.take_trust(&world.publisher.trust(2)).unwrap();
+    world.start();
+    assert_eq!(world.greeting(), Err(Unservable::NotReady));
+    assert_eq!(world.set_aside(), ["unknown_signer"]);
+}
+
+#[test]
+fn what_cannot_be_kept_is_not_served() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    intake.take_update(&world.publisher.full(1, greeting("kept"))).unwrap();
+    let moved = world.state.path().join("elsewhere");
+    fs::rename(world.state.cache(), &moved).unwrap();
+    let next = world.publisher.full(2, greeting("next"));
+    assert_eq!(name(intake.take_update(&next)), "not_durable");
+    assert_eq!(world.greeting().unwrap(), "kept");
+    fs::rename(&moved, world.state.cache()).unwrap();
+    intake.take_update(&next).unwrap();
+    assert_eq!(world.greeting().unwrap(), "next");
+}
+
+#[test]
+fn an_equal_state_of_the_same_version_is_taken_again() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    intake.take_update(&world.publisher.full(1, greeting("same"))).unwrap();
+    world.pass(MINUTE);
+    let again = world.publisher.full(1, greeting("same"));
+    intake.take_update(&again).unwrap();
+    assert_eq!(world.age(), (Age::Fresh, 0));
+    assert_eq!(fs::read(&world.cached()[0]).unwrap(), again);
+    world.pass(MINUTE);
+    intake.take_update(&world.publisher.heartbeat(1, &again)).unwrap();
+}
+
+#[test]
+fn sockets_close_before_a_state_is_served_and_open_after() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let full = world.publisher.full(2, greeting("hello"));
+    intake.take_update(&world.publisher.full(1, greeting("hello"))).unwrap();
+    intake.take_update(&full).unwrap();
+    intake.take_update(&world.publisher.heartbeat(2, &full)).unwrap();
+    let calls = std::mem::take(&mut *world.calls.lock().unwrap());
+    let first = [("retire", None), ("sweep", Some(1)), ("open", Some(1))];
+    let second = [("retire", Some(1)), ("open", Some(2))];
+    let heartbeat = [("open", Some(2))];
+    assert_eq!(calls, [first.as_slice(), &second, &heartbeat].concat());
+}

@@ -1,0 +1,101 @@
+//! Becoming a host and ceasing to be one, and starting on what is not right.
+
+use std::fs;
+
+use crate::host::{Host, write};
+use crate::publisher::resources;
+
+fn error(output: &std::process::Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn a_host_is_not_enrolled_twice() {
+    let host = Host::enrolled();
+    let before = fs::read(host.state("host.key")).unwrap();
+    let trust = host.path("trust.json");
+    let again = host.run(&["enroll", "--host-id", "host_2", "--trust", trust.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(1));
+    let error = error(&again);
+    assert!(error.starts_with("miosad: this host is already enrolled in "), "{error}");
+    assert!(error.ends_with("run `miosad unenroll` first\n"), "{error}");
+    assert_eq!(fs::read(host.state("host.key")).unwrap(), before);
+}
+
+#[test]
+fn unenrolling_erases_every_key_and_update_and_may_be_repeated() {
+    let mut host = Host::with(&[("sbx-1", "t1", "one")]);
+    let refused = host.run(&["unenroll"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(error(&refused).contains("while another `miosad` is using"), "{refused:?}");
+    host.stop();
+    assert!(host.run(&["unenroll"]).status.success());
+    assert_eq!(fs::read_dir(host.path("state")).unwrap().count(), 0);
+    assert!(host.run(&["unenroll"]).status.success());
+    let trust = host.path("trust.json");
+    let again = host.run(&["enroll", "--host-id", "host_1", "--trust", trust.to_str().unwrap()]);
+    assert!(again.status.success(), "{again:?}");
+}
+
+#[test]
+fn what_is_no_trust_document_enrolls_nobody() {
+    let host = Host::blank();
+    write(&host.path("trust.json"), b"{\"payloadType\":\"x\"}");
+    let trust = host.path("trust.json");
+    let refused = host.run(&["enroll", "--host-id", "host_1", "--trust", trust.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(error(&refused).starts_with("miosad: cannot trust the trust document: "), "{refused:?}");
+    assert!(!host.state("host.json").exists());
+}
+
+#[test]
+fn serving_and_linking_without_enrollment_say_what_to_do_and_exit_with_78() {
+    let host = Host::blank();
+    for command in ["serve", "link"] {
+        let failed = host.run(&[command]);
+        assert_eq!(failed.status.code(), Some(78), "{command}");
+        assert!(error(&failed).contains("is not enrolled in"), "{failed:?}");
+        assert!(error(&failed).ends_with("run `miosad enroll`\n"), "{failed:?}");
+    }
+    let host = Host::enrolled();
+    let failed = host.run(&["link"]);
+    assert_eq!(failed.status.code(), Some(78));
+    assert!(error(&failed).contains("enrolled without a control plane"), "{failed:?}");
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_file_line_and_key() {
+    let host = Host::enrolled();
+    host.configure("# ours\nlog_levl = \"info\"\n");
+    let failed = host.run(&["serve"]);
+    assert_eq!(failed.status.code(), Some(78));
+    let error = error(&failed);
+    assert!(error.contains("miosad.toml line 2, key log_levl: unknown field"), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    let missing = host.command(&["status"]).env("MIOSAD_CONFIG", "/no/such/file").output().unwrap();
+    assert_eq!(missing.status.code(), Some(78));
+}
+
+#[test]
+fn a_key_that_others_may_read_is_not_used() {
+    let host = Host::enrolled();
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o604);
+    fs::set_permissions(host.state("host.key"), permissions).unwrap();
+    let failed = host.run(&["serve"]);
+    assert_eq!(failed.status.code(), Some(78));
+    assert!(error(&failed).contains("its mode is 604 and others may read it"), "{failed:?}");
+}
+
+#[test]
+fn the_process_gives_away_neither_its_memory_nor_a_core_file() {
+    let host = Host::with(&[("sbx-1", "t1", "one")]);
+    let pid = host.pid();
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
+    // What belongs to an undumpable process is root's, whoever runs it; as root the difference does
+    // not show, so ask the kernel the other way.
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert!(status.contains("Name:\tmiosad"), "{status}");
+    host.publish(2, resources(&[]));
+}
