@@ -12,6 +12,7 @@ runc --version                      | runc
 bwrap --version                     | bubblewrap
 strace --version                    | strace
 python3 -c 'import venv, ensurepip' | python3-venv
+ls /usr/lib/postgresql/*/bin/initdb | postgresql
 TABLE
 }
 

@@ -21,7 +21,7 @@ the one that the run, the environment or the agent's profile names.
   --wait SECONDS     how long to wait for miosad and the resource; 0: one try     [default: 10]
   --print WHAT       show instead of starting; values are masked
                        env       the environment, as NAME='value' lines that a shell can read
-                       json      environment, directory, command, and where they come from
+                       json      everything that would be started with, and how old it is
                        explain   where each variable comes from, and what it replaced
                        command   the command, quoted for a shell
   --reveal           with --print env or json: show the values as they are
