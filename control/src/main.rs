@@ -8,6 +8,7 @@ mod auth;
 mod cli;
 mod clock;
 mod commands;
+mod housekeeping;
 mod logging;
 mod metrics;
 mod ops;

@@ -15,11 +15,14 @@ pub(crate) mod host_status;
 pub(crate) mod hosts;
 pub(crate) mod idempotency;
 mod lists;
+mod listen;
 pub(crate) mod meta;
 pub(crate) mod profiles;
 pub(crate) mod resources;
 pub(crate) mod runs;
 pub(crate) mod slice;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod trust;
 pub(crate) mod updates;
 pub(crate) mod variables;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::cli::ServeOptions;
 use crate::server::{Server, ServerError, load_tls};
 use crate::store::Store;
-use crate::{api, ops};
+use crate::{api, housekeeping, ops};
 
 /// Why serving failed.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +48,18 @@ pub(crate) async fn run(store: Store, options: ServeOptions) -> Result<(), Serve
         serve_for: options.serve_for,
         ending: ending.clone(),
     };
-    tracing::info!(address = %server.address(), "listening");
-    let serving = tokio::spawn(server.run(api::router(app.clone()), ending.clone()));
-    let ops_serving = ops_server.map(|server| {
-        tracing::info!(address = %server.address(), "listening for operations");
-        tokio::spawn(server.run(ops::router(app), ending))
+    let mut tasks = JoinSet::new();
+    tasks.spawn({
+        let (store, ending) = (store.clone(), ending.clone());
+        async move { store.listen(ending).await }
     });
+    tasks.spawn(housekeeping::run(store, ending.clone()));
+    tracing::info!(address = %server.address(), "listening");
+    tasks.spawn(server.run(api::router(app.clone()), ending.clone()));
+    if let Some(server) = ops_server {
+        tracing::info!(address = %server.address(), "listening for operations");
+        tasks.spawn(server.run(ops::router(app), ending));
+    }
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -60,9 +67,9 @@ pub(crate) async fn run(store: Store, options: ServeOptions) -> Result<(), Serve
     }
     tracing::info!("ending");
     end.send_replace(true);
-    for task in std::iter::once(serving).chain(ops_serving) {
-        if let Err(error) = task.await {
-            tracing::error!(%error, "a server did not end in order");
+    while let Some(task) = tasks.join_next().await {
+        if let Err(error) = task {
+            tracing::error!(%error, "a task did not end in order");
         }
     }
     Ok(())

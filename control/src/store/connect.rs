@@ -124,6 +124,13 @@ fn sqlite_url(path: &std::path::Path) -> String {
     url
 }
 
+impl PostgresUrl {
+    /// The URL with its password, for whoever opens a connection of another kind.
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for Database {
     type Err = DatabaseSyntax;
     fn from_str(text: &str) -> Result<Self, DatabaseSyntax> {

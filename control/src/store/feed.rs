@@ -16,6 +16,13 @@ pub(crate) struct Committed {
     pub(crate) number: i64,
 }
 
+impl Committed {
+    /// Something happened, and nobody knows what: look at everything.
+    pub(super) fn unknown() -> Self {
+        Self { tenant: Arc::from(""), host: None, number: 0 }
+    }
+}
+
 /// The sender of changes.
 #[derive(Debug)]
 pub(crate) struct Feed(broadcast::Sender<Committed>);

@@ -374,3 +374,59 @@ fn row_id<'a>(tenant: &'a str, parts: &'a [&'a str]) -> RowId<'a> {
 
 const WHAT: &str = "variable";
 const DOING: &str = "read a variable";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{TestStore, entry, origin};
+
+    const A: VariableIdentity<'_> =
+        VariableIdentity { scope: "tenant", scope_id: "", target: "all", name: "A" };
+    const B: VariableIdentity<'_> = VariableIdentity { name: "B", ..A };
+
+    async fn stored(store: &Store, tenant: &str, identity: VariableIdentity<'_>, value: &str) -> String {
+        let key = store.data_key(tenant).await.unwrap();
+        let value = identity.seal(tenant, &key, &SecretValue::new(value.to_owned()).unwrap()).unwrap();
+        let change = VariableChange { workspace_id: None, value: &value, enabled: None, metadata: None };
+        let mut write = store.begin(&origin()).await.unwrap();
+        let (_, row) = write.upsert_variable(tenant, identity, &change).await.unwrap();
+        write.commit(entry(tenant, &row.columns.id)).await.unwrap();
+        row.columns.id
+    }
+
+    #[tokio::test]
+    async fn a_value_moved_to_another_row_does_not_open() {
+        let test = TestStore::open().await;
+        let (a, b) = (stored(&test.store, "t1", A, "of a").await, stored(&test.store, "t1", B, "of b").await);
+        let foreign = stored(&test.store, "t2", A, "of another tenant").await;
+        for from in [&b, &foreign] {
+            sqlx::query(
+                "UPDATE variables SET sealed = (SELECT sealed FROM variables WHERE id = $1) WHERE id = $2",
+            )
+            .bind(from.as_str())
+            .bind(a.as_str())
+            .execute(test.store.writer())
+            .await
+            .unwrap();
+            let opened = test.store.variable("t1", &a).await;
+            assert!(matches!(opened, Err(StoreError::Sealed { .. })), "{opened:?}");
+        }
+        let listed = test.store.variables("t1", &VariableFilter::default(), &Page::new(None, None)).await;
+        assert!(matches!(listed, Err(StoreError::Sealed { .. })), "{listed:?}");
+    }
+
+    #[tokio::test]
+    async fn a_row_given_another_name_or_target_does_not_open() {
+        let test = TestStore::open().await;
+        let a = stored(&test.store, "t1", A, "of a").await;
+        for change in [
+            "UPDATE variables SET name = 'ADMIN_TOKEN' WHERE id = $1",
+            "UPDATE variables SET name = 'A', target = 'agent' WHERE id = $1",
+            "UPDATE variables SET target = 'all', scope = 'project', scope_id = 'p' WHERE id = $1",
+        ] {
+            sqlx::query(change).bind(a.as_str()).execute(test.store.writer()).await.unwrap();
+            let opened = test.store.variable("t1", &a).await;
+            assert!(matches!(opened, Err(StoreError::Sealed { .. })), "{change}: {opened:?}");
+        }
+    }
+}

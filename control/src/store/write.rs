@@ -13,7 +13,7 @@ use std::sync::Arc;
 use sqlx::{Any, AnyConnection, Transaction};
 
 use super::feed::{Committed, Feed};
-use super::{Database, Doing as _, Store, StoreError};
+use super::{Database, Doing as _, Store, StoreError, listen};
 use crate::clock::Millis;
 
 /// Who writes, and in which request: the who of the audit row.
@@ -169,9 +169,9 @@ async fn notify(
     entry: &Entry<'_>,
     number: i64,
 ) -> Result<(), sqlx::Error> {
-    let payload = format!("{number} {} {}", entry.tenant, entry.host.unwrap_or_default());
-    sqlx::query("SELECT COUNT(*) FROM (SELECT pg_notify('miosa_changes', $1)) AS told")
-        .bind(payload)
+    sqlx::query("SELECT COUNT(*) FROM (SELECT pg_notify($1, $2)) AS told")
+        .bind(listen::CHANNEL)
+        .bind(listen::payload(entry.tenant, entry.host, number))
         .fetch_one(&mut **transaction)
         .await
         .map(drop)
@@ -202,5 +202,49 @@ impl Drop for Told<'_> {
         if let Some(change) = self.change.take() {
             self.feed.tell(change);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::Record;
+    use crate::store::testing::{TestStore, entry, origin};
+
+    #[tokio::test]
+    async fn a_write_its_audit_row_and_its_change_number_commit_together() {
+        let test = TestStore::open().await;
+        let mut told = test.store.feed().subscribe();
+        for number in 1..=3 {
+            let also = [Record { kind: "profile", id: "arp_2" }];
+            let entry = super::Entry { also: &also, host: Some("host_1"), ..entry("t1", "arp_1") };
+            let write = test.store.begin(&origin()).await.unwrap();
+            assert_eq!(write.commit(entry).await.unwrap(), number);
+            let told = told.recv().await.unwrap();
+            assert_eq!((&*told.tenant, told.host.as_deref(), told.number), ("t1", Some("host_1"), number));
+        }
+        assert_eq!(test.count("SELECT COUNT(*) FROM audit WHERE tenant_id = 't1'").await, 3);
+        assert_eq!(test.count("SELECT COUNT(*) FROM changes WHERE tenant_id = 't1'").await, 6);
+        let write = test.store.begin(&origin()).await.unwrap();
+        assert_eq!(write.commit(entry("t2", "arp_3")).await.unwrap(), 1, "numbers are counted per tenant");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_committed_leaves_nothing_behind() {
+        let test = TestStore::open().await;
+        let told = test.store.feed().subscribe();
+        let before = test.count("SELECT COUNT(*) FROM api_keys").await;
+        for end in ["roll back", "drop"] {
+            let mut write = test.store.begin(&origin()).await.unwrap();
+            sqlx::query("INSERT INTO api_keys (id, hash, role, tenant_id, created_at) VALUES ('k', $1, 'read', 't', 0)")
+                .bind(&[0_u8; 32][..])
+                .execute(write.connection())
+                .await
+                .unwrap();
+            if end == "roll back" {
+                write.rollback().await.unwrap();
+            }
+        }
+        assert_eq!(test.count("SELECT COUNT(*) FROM api_keys").await, before);
+        assert!(told.is_empty());
     }
 }

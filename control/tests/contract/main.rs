@@ -1,8 +1,11 @@
 //! The contract of the control plane, tried from outside: the real program over a real socket. The
 //! same cases run on `SQLite` and on `PostgreSQL`; `super::open` is the only difference.
 
+#[expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking")]
 mod backend;
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 mod client;
+#[expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 mod control;
 mod start;
 
@@ -22,6 +25,7 @@ macro_rules! cases {
 }
 
 /// On a file of their own.
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #[path = "cases"]
 mod sqlite {
     use crate::backend::sqlite;
@@ -35,6 +39,8 @@ mod sqlite {
 }
 
 /// On a database of their own, in a cluster that this program starts.
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[expect(clippy::duplicate_mod, reason = "the same cases are the point")]
 #[path = "cases"]
 mod postgres {
     use crate::backend::postgres;

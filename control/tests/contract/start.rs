@@ -185,5 +185,5 @@ async fn operators_see_health_readiness_and_metrics() {
     assert_eq!(control.stranger().get("/healthz").send().await.error(404), "NOT_FOUND");
     crate::control::signal(&server, "INT");
     assert!(server.wait().unwrap().success());
-    drop(control.stop().await);
+    assert_eq!(control.stop().await, None);
 }
