@@ -23,7 +23,15 @@ impl Store {
                 self.feed().tell(Committed::unknown());
                 loop {
                     match listener.try_recv().await? {
-                        Some(heard) => self.feed().tell(parse(heard.payload())),
+                        Some(heard) => {
+                            let change = parse(heard.payload());
+                            tracing::debug!(
+                                tenant = change.tenant.as_ref(),
+                                number = change.number,
+                                "heard of a change"
+                            );
+                            self.feed().tell(change);
+                        }
                         None => self.feed().tell(Committed::unknown()),
                     }
                 }

@@ -1,7 +1,7 @@
 //! The command line, the first start, and the end.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -186,4 +186,99 @@ async fn operators_see_health_readiness_and_metrics() {
     crate::control::signal(&server, "INT");
     assert!(server.wait().unwrap().success());
     assert_eq!(control.stop().await, None);
+}
+
+#[tokio::test]
+async fn tls_is_spoken_in_version_1_3_only() {
+    let control = Control::prepare(sqlite());
+    let key = control.run(&["key", "create", "--tenant", "t1"]);
+    let (cert, private) = (control.dir.path().join("cert.pem"), control.dir.path().join("key.pem"));
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+        .arg(&private)
+        .arg("-out")
+        .arg(&cert)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+
+    let log = control.dir.path().join("log");
+    let mut server = control
+        .command(&["serve", "--listen", "127.0.0.1:0", "--tls-cert"])
+        .arg(&cert)
+        .arg("--tls-key")
+        .arg(&private)
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let address = loop {
+        let text = std::fs::read_to_string(&log).unwrap();
+        if let Some(address) = text.split("listening address=").nth(1).and_then(|rest| rest.lines().next()) {
+            break address.to_owned();
+        }
+        assert!(server.try_wait().unwrap().is_none(), "{text}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let curl = |options: &[&str], scheme: &str| {
+        let url = format!("{scheme}://{address}/api/v1/runtime-env");
+        let bearer = format!("authorization: Bearer {key}");
+        Command::new("curl")
+            .args(["-s", "-H", &bearer, "--cacert"])
+            .arg(&cert)
+            .args(options)
+            .arg(url)
+            .output()
+            .unwrap()
+    };
+    let answer = curl(&["--tlsv1.3"], "https");
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), r#"{"data":[]}"#);
+    assert!(!curl(&["--tls-max", "1.2"], "https").status.success());
+    assert!(!curl(&[], "http").status.success());
+    crate::control::signal(&server, "TERM");
+    assert!(server.wait().unwrap().success());
+
+    // A key that belongs to another certificate is told at the start.
+    let other = control.output(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--tls-cert",
+        cert.to_str().unwrap(),
+        "--tls-key",
+        "/dev/null",
+    ]);
+    assert!(String::from_utf8(other.stderr).unwrap().contains("cannot read a private key"));
+}
+
+#[tokio::test]
+async fn replicas_on_one_database_hear_of_each_others_changes() {
+    let Some(backend) = crate::backend::postgres() else { return };
+    let first = Control::start(backend).await;
+    let mut second = Control::prepare(crate::backend::Backend { url: first.url.clone() });
+    std::fs::create_dir_all(second.state_dir()).unwrap();
+    std::fs::copy(first.state_dir().join("master.key"), second.state_dir().join("master.key")).unwrap();
+    second.serve().await;
+    let client = first.tenant("t1");
+    let body = json!({"scope": "tenant", "name": "A", "value": "1"});
+    let made = client.post("/api/v1/runtime-env", body).send().await.data(201);
+    let there = crate::client::Client { socket: second.socket(), key: client.key.clone() };
+    assert_eq!(there.get("/api/v1/runtime-env").send().await.data(200), json!([made]));
+    for _ in 0..200 {
+        if second.log().contains("heard of a change tenant=\"t1\"") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("nothing was heard: {}", second.log());
 }
