@@ -1,12 +1,11 @@
 //! What every request handler and background task of `serve` shares.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::cli::ServeFor;
 use crate::metrics::Metrics;
+use crate::publisher::Publisher;
 use crate::store::Store;
 
 /// Cheap to clone; axum clones it for every request.
@@ -16,10 +15,8 @@ pub(crate) struct App {
     pub(crate) store: Store,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
-    /// How long a published state counts as fresh.
-    pub(crate) fresh_for: Duration,
-    /// How long a published state may be served.
-    pub(crate) serve_for: ServeFor,
+    /// What brings hosts up to date.
+    pub(crate) publisher: Publisher,
     /// Turns true when the process is asked to end: answers that never end by themselves must end.
     pub(crate) ending: watch::Receiver<bool>,
 }

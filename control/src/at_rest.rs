@@ -29,7 +29,7 @@ pub(crate) enum AtRestError {
 /// The key above all others; never in the database.
 pub(crate) struct MasterKey {
     wrapping: LessSafeKey,
-    request_hash: hmac::Key,
+    hash: hmac::Key,
     fingerprint: [u8; 32],
 }
 
@@ -64,7 +64,7 @@ impl MasterKey {
     pub(crate) fn new(bytes: &[u8]) -> Result<Self, AtRestError> {
         Ok(Self {
             wrapping: aead_key(derive(bytes, b"wrap data keys")?.as_slice())?,
-            request_hash: hmac::Key::new(hmac::HMAC_SHA256, derive(bytes, b"hash requests")?.as_slice()),
+            hash: hmac::Key::new(hmac::HMAC_SHA256, derive(bytes, b"hash contents")?.as_slice()),
             fingerprint: *derive(bytes, b"fingerprint")?,
         })
     }
@@ -112,9 +112,10 @@ impl MasterKey {
         open(&self.wrapping, &RowId { kind, tenant: "", parts: &[id] }.bytes(0), sealed)
     }
 
-    /// A hash of a request. Keyed, because a request may hold a secret short enough to be guessed.
-    pub(crate) fn request_hash(&self, parts: &[&[u8]]) -> Vec<u8> {
-        let mut context = hmac::Context::with_key(&self.request_hash);
+    /// A hash by which equal contents are known without being kept: a request's, a host's state. Keyed,
+    /// because they may hold a secret short enough to be guessed.
+    pub(crate) fn keyed_hash(&self, parts: &[&[u8]]) -> Vec<u8> {
+        let mut context = hmac::Context::with_key(&self.hash);
         for part in parts {
             context.update(&length_prefix(part));
             context.update(part);
@@ -271,8 +272,8 @@ mod tests {
     }
 
     #[test]
-    fn request_hashes_tell_apart_where_parts_end() {
+    fn hashes_tell_apart_where_parts_end() {
         let master = MasterKey::new(&[7; 32]).unwrap();
-        assert_ne!(master.request_hash(&[b"ab", b"c"]), master.request_hash(&[b"a", b"bc"]));
+        assert_ne!(master.keyed_hash(&[b"ab", b"c"]), master.keyed_hash(&[b"a", b"bc"]));
     }
 }

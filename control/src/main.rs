@@ -13,6 +13,7 @@ mod logging;
 mod metrics;
 mod ops;
 mod page;
+mod publisher;
 mod report;
 mod server;
 mod setup;

@@ -107,6 +107,11 @@ impl Store {
         self.reader().begin_with(statement).await.doing("begin a read")
     }
 
+    /// Whether other replicas may work on the same database.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.0.database, Database::Postgres(_))
+    }
+
     /// The key above all others.
     pub(crate) fn master_key(&self) -> &MasterKey {
         &self.0.master

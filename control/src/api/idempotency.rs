@@ -45,7 +45,7 @@ impl IdempotencyKey {
     /// Joins the key with the hash of its request.
     pub(crate) fn with(self, body: &[u8], master: &MasterKey) -> Option<Idempotent> {
         let target = self.uri.path_and_query().map_or("", |target| target.as_str());
-        let request = master.request_hash(&[self.method.as_str().as_bytes(), target.as_bytes(), body]);
+        let request = master.keyed_hash(&[self.method.as_str().as_bytes(), target.as_bytes(), body]);
         Some(Idempotent { key: self.key?, request })
     }
 }

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::cli::ServeOptions;
+use crate::publisher::Publisher;
 use crate::server::{Server, ServerError, load_tls};
 use crate::store::Store;
 use crate::{api, housekeeping, ops};
@@ -44,8 +45,7 @@ pub(crate) async fn run(store: Store, options: ServeOptions) -> Result<(), Serve
     let app = App {
         store: store.clone(),
         metrics: Arc::default(),
-        fresh_for: options.fresh_for,
-        serve_for: options.serve_for,
+        publisher: Publisher::new(store.clone(), options.fresh_for, options.serve_for),
         ending: ending.clone(),
     };
     let mut tasks = JoinSet::new();
@@ -54,6 +54,7 @@ pub(crate) async fn run(store: Store, options: ServeOptions) -> Result<(), Serve
         async move { store.listen(ending).await }
     });
     tasks.spawn(housekeeping::run(store, ending.clone()));
+    tasks.spawn(app.publisher.clone().run(ending.clone()));
     tracing::info!(address = %server.address(), "listening");
     tasks.spawn(server.run(api::router(app.clone()), ending.clone()));
     if let Some(server) = ops_server {

@@ -1,8 +1,9 @@
-//! Change numbers, as readers see them.
+//! Change numbers, as readers see them: they become visible in order, so that whoever has seen one
+//! has missed none before it.
 
 use sqlx::Row as _;
 
-use super::{Doing as _, Read, StoreError};
+use super::{Doing as _, Read, Store, StoreError};
 
 /// The newest change number of each tenant at the time of the read; of a tenant that never changed
 /// there is none. `""` stands for what belongs to no tenant.
@@ -15,12 +16,27 @@ pub(crate) async fn change_numbers(read: &mut Read) -> Result<Vec<(String, i64)>
     rows.iter().map(|row| Ok((row.try_get(0).doing(DOING)?, row.try_get(1).doing(DOING)?))).collect()
 }
 
-/// The newest change number of one tenant; 0 when it never changed.
-pub(crate) async fn change_number(read: &mut Read, tenant: &str) -> Result<i64, StoreError> {
-    let number: Option<i64> = sqlx::query_scalar("SELECT number FROM change_counters WHERE tenant_id = $1")
+impl Store {
+    /// The newest change number of each tenant now.
+    pub(crate) async fn change_numbers(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        change_numbers(&mut self.read().await?).await
+    }
+
+    /// What the changes of a tenant after `number` were about: ids of hosts, and `""` for what is not
+    /// about one host. Keys of the APIs are left out, since hosts know nothing of them.
+    pub(crate) async fn hosts_changed_since(
+        &self,
+        tenant: &str,
+        number: i64,
+    ) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar(
+            "SELECT DISTINCT host_id FROM changes
+             WHERE tenant_id = $1 AND number > $2 AND record_kind <> 'api_key'",
+        )
         .bind(tenant)
-        .fetch_optional(&mut **read)
+        .bind(number)
+        .fetch_all(self.reader())
         .await
-        .doing("read a change number")?;
-    Ok(number.unwrap_or_default())
+        .doing("read what changed")
+    }
 }

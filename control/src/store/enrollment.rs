@@ -12,6 +12,7 @@ use crate::token::TokenHash;
 pub(crate) struct Enrolled {
     pub(crate) id: HostId,
     pub(crate) name: String,
+    pub(crate) public_key: HostPublicKey,
 }
 
 /// What a host brings when it enrolls.
@@ -28,16 +29,30 @@ impl Store {
     /// The host that this token is of, unless the host is revoked.
     pub(crate) async fn host_of_token(&self, token: &TokenHash) -> Result<Option<Enrolled>, StoreError> {
         const DOING: &str = "look a host's token up";
-        let row = sqlx::query("SELECT id, name FROM hosts WHERE token_hash = $1 AND revoked_at IS NULL")
-            .bind(token.as_bytes())
-            .fetch_optional(self.reader())
-            .await
-            .doing(DOING)?;
+        let row = sqlx::query(
+            "SELECT id, name, public_key FROM hosts WHERE token_hash = $1 AND revoked_at IS NULL",
+        )
+        .bind(token.as_bytes())
+        .fetch_optional(self.reader())
+        .await
+        .doing(DOING)?;
         let Some(row) = row else { return Ok(None) };
+        let public_key = HostPublicKey::from_bytes(row.try_get("public_key").doing(DOING)?);
         Ok(Some(Enrolled {
             id: host_id(row.try_get("id").doing(DOING)?)?,
             name: row.try_get("name").doing(DOING)?,
+            public_key: public_key.map_err(|_never_written| StoreError::Corrupt { what: "host key" })?,
         }))
+    }
+
+    /// Every host that has enrolled and isn't revoked.
+    pub(crate) async fn enrolled_hosts(&self) -> Result<Vec<HostId>, StoreError> {
+        let hosts: Vec<String> =
+            sqlx::query_scalar("SELECT id FROM hosts WHERE public_key IS NOT NULL AND revoked_at IS NULL")
+                .fetch_all(self.reader())
+                .await
+                .doing("list the enrolled hosts")?;
+        hosts.iter().map(|id| host_id(id)).collect()
     }
 }
 
@@ -90,7 +105,7 @@ impl Write {
             fields: &[],
         })
         .await?;
-        Ok(Some(Enrolled { id: host_id(&id)?, name }))
+        Ok(Some(Enrolled { id: host_id(&id)?, name, public_key: *host.public_key }))
     }
 }
 

@@ -5,6 +5,7 @@ use miosa_snapshot::{Digest, HostId};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::updates::{column, counter};
 use super::{Database, Doing as _, Store, StoreError};
 use crate::clock::Millis;
 use crate::page::{Page, Position};
@@ -22,8 +23,8 @@ pub(crate) struct Report {
 /// The state that a host holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HeldPosition {
-    pub(crate) epoch: i64,
-    pub(crate) version: i64,
+    pub(crate) epoch: u64,
+    pub(crate) version: u64,
     /// Of the last envelope accepted, of any kind.
     pub(crate) digest: Option<Digest>,
 }
@@ -49,7 +50,7 @@ pub(crate) struct HostStatus {
     pub(crate) held: Option<HeldPosition>,
     pub(crate) error: Option<ReportedError>,
     /// Epoch, version and time of the newest update issued to it.
-    pub(crate) published: Option<(i64, i64, Millis)>,
+    pub(crate) published: Option<(u64, u64, Millis)>,
 }
 
 impl HostStatus {
@@ -128,8 +129,8 @@ impl Store {
                  WHERE id = $8",
             )
             .bind(report.at.0)
-            .bind(held.map(|held| held.epoch))
-            .bind(held.map(|held| held.version))
+            .bind(held.map(|held| column(held.epoch)))
+            .bind(held.map(|held| column(held.version)))
             .bind(held.and_then(|held| held.digest).map(|digest| digest.as_bytes().to_vec()))
             .bind(error.map(|error| error.code.as_str()))
             .bind(error.map(|error| error.message.as_str()))
@@ -150,9 +151,10 @@ fn read(row: &AnyRow) -> Result<HostStatus, StoreError> {
     let digest: Option<Vec<u8>> = row.try_get("reported_digest").doing(DOING)?;
     let digest = digest.map(|bytes| bytes.try_into().map(Digest::from_bytes));
     let digest = digest.transpose().map_err(|_never_written| corrupt())?;
-    let held = number("reported_epoch")?.zip(number("reported_version")?);
+    let counted = |column: &str| number(column)?.map(counter).transpose();
+    let held = counted("reported_epoch")?.zip(counted("reported_version")?);
     let error = text("error_code")?.zip(text("error_message")?).zip(number("error_at")?);
-    let published = number("epoch")?.zip(number("version")?).zip(number("issued_at")?);
+    let published = counted("epoch")?.zip(counted("version")?).zip(number("issued_at")?);
     Ok(HostStatus {
         id: row.try_get::<&str, _>("id").doing(DOING)?.parse().map_err(|_never_written| corrupt())?,
         name: row.try_get("name").doing(DOING)?,

@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::lists::{padded, placeholders};
 use super::resources::SealedResource;
 use super::runs::SealedRun;
-use super::updates::{Issued, Positions, read_issued};
+use super::updates::{Issued, Positions, counter, read_issued};
 use super::variables::SealedVariable;
 use super::{Doing as _, Read, Store, StoreError, profiles};
 use crate::at_rest::DataKey;
@@ -106,7 +106,7 @@ impl Store {
         &self,
         id: &ResourceId,
         now: Millis,
-    ) -> Result<Option<(Slices, i64)>, StoreError> {
+    ) -> Result<Option<(Slices, u64)>, StoreError> {
         let mut read = self.read().await?;
         let mut slices = Slices::default();
         let row = sqlx::query(
@@ -139,7 +139,7 @@ impl Store {
         .await
         .doing("read the version of a host")?;
         self.fill(read, &mut slices).await?;
-        Ok(Some((slices, version.unwrap_or_default())))
+        Ok(Some((slices, counter(version.unwrap_or_default())?)))
     }
 
     /// Reads what the resources and runs need of their tenants, ends the read, and finds the keys.

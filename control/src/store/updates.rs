@@ -9,7 +9,7 @@ use miosa_snapshot::{Digest, HostId};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::lists::rows as value_rows;
+use super::lists::{padded, placeholders, rows as value_rows};
 use super::{Doing as _, Read, Store, StoreError, changes};
 use crate::clock::Millis;
 
@@ -19,8 +19,9 @@ pub(crate) type Positions = BTreeMap<String, i64>;
 /// An update as it was issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Issued {
-    pub(crate) epoch: i64,
-    pub(crate) version: i64,
+    pub(crate) epoch: u64,
+    /// Counted per host, and never lowered, whatever the epoch.
+    pub(crate) version: u64,
     pub(crate) digest: Digest,
     /// A keyed hash of the state inside.
     pub(crate) content: Vec<u8>,
@@ -35,6 +36,15 @@ pub(crate) struct NewUpdate {
     pub(crate) host_id: HostId,
     pub(crate) issued: Issued,
     pub(crate) envelope: Vec<u8>,
+}
+
+/// An update as it can be sent.
+#[derive(Debug)]
+pub(crate) struct NewestUpdate {
+    pub(crate) issued: Issued,
+    pub(crate) envelope: Vec<u8>,
+    /// The time of the newest heartbeat issued to the host.
+    pub(crate) beat_at: Millis,
 }
 
 /// A heartbeat's place in the order of everything that was issued to a host.
@@ -68,8 +78,8 @@ impl Store {
             for NewUpdate { host_id, issued, envelope } in updates {
                 query = query
                     .bind(host_id.as_str())
-                    .bind(issued.epoch)
-                    .bind(issued.version)
+                    .bind(column(issued.epoch))
+                    .bind(column(issued.version))
                     .bind("full")
                     .bind(issued.digest.as_bytes().as_slice())
                     .bind(issued.content.as_slice())
@@ -101,8 +111,8 @@ impl Store {
         .bind(issued.issued_at.0)
         .bind(issued.expires_at.0)
         .bind(host_id.as_str())
-        .bind(issued.epoch)
-        .bind(issued.version)
+        .bind(column(issued.epoch))
+        .bind(column(issued.version))
         .bind(replaced.as_bytes().as_slice())
         .execute(self.writer())
         .await
@@ -110,29 +120,43 @@ impl Store {
         Ok(updated.rows_affected() > 0)
     }
 
-    /// Removes updates that a later one of the same host has replaced.
-    pub(crate) async fn prune_updates(&self) -> Result<(), StoreError> {
-        sqlx::query(
-            "DELETE FROM host_updates WHERE version <
-                 (SELECT MAX(newest.version) FROM host_updates AS newest WHERE newest.host_id = host_updates.host_id)",
-        )
-        .execute(self.writer())
-        .await
-        .map(drop)
-        .doing("remove old updates of hosts")
+    /// Removes updates of hosts that a later one has replaced.
+    pub(crate) async fn prune_updates(&self, hosts: &BTreeSet<HostId>) -> Result<(), StoreError> {
+        let hosts: Vec<_> = hosts.iter().map(HostId::as_str).collect();
+        for hosts in hosts.chunks(MAX_ROWS) {
+            let hosts = padded(hosts.iter().copied());
+            let text = format!(
+                "DELETE FROM host_updates WHERE host_id IN ({}) AND version <
+                     (SELECT MAX(newest.version) FROM host_updates AS newest
+                      WHERE newest.host_id = host_updates.host_id)",
+                placeholders(1, hosts.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for host in hosts {
+                query = query.bind(host);
+            }
+            query.execute(self.writer()).await.doing("remove old updates of hosts")?;
+        }
+        Ok(())
     }
 
-    /// The newest update of a host with its envelope.
-    pub(crate) async fn newest_update(&self, host: &HostId) -> Result<Option<(Issued, Vec<u8>)>, StoreError> {
+    /// The newest update of a host.
+    pub(crate) async fn newest_update(&self, host: &HostId) -> Result<Option<NewestUpdate>, StoreError> {
         let row = sqlx::query(
-            "SELECT epoch, version, digest, content, positions, issued_at, expires_at, envelope
-             FROM host_updates WHERE host_id = $1 ORDER BY version DESC LIMIT 1",
+            "SELECT epoch, version, digest, content, positions, issued_at, expires_at, envelope, beat_at
+             FROM host_updates JOIN hosts ON hosts.id = host_id
+             WHERE host_id = $1 ORDER BY version DESC LIMIT 1",
         )
         .bind(host.as_str())
         .fetch_optional(self.reader())
         .await
         .doing(DOING)?;
-        row.map(|row| Ok((read_issued(&row)?, row.try_get("envelope").doing(DOING)?))).transpose()
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(NewestUpdate {
+            issued: read_issued(&row)?,
+            envelope: row.try_get("envelope").doing(DOING)?,
+            beat_at: Millis(row.try_get("beat_at").doing(DOING)?),
+        }))
     }
 
     /// Takes the next time at which something may be said to have been issued to a host: now, but
@@ -216,8 +240,8 @@ async fn newest_positions(read: &mut Read) -> Result<BTreeMap<String, Positions>
 /// Reads what was issued from a row of `host_updates`.
 pub(super) fn read_issued(row: &AnyRow) -> Result<Issued, StoreError> {
     Ok(Issued {
-        epoch: row.try_get("epoch").doing(DOING)?,
-        version: row.try_get("version").doing(DOING)?,
+        epoch: counter(row.try_get("epoch").doing(DOING)?)?,
+        version: counter(row.try_get("version").doing(DOING)?)?,
         digest: read_digest(row.try_get("digest").doing(DOING)?)?,
         content: row.try_get("content").doing(DOING)?,
         positions: read_positions(row)?,
@@ -238,6 +262,15 @@ fn positions_column(positions: &Positions) -> String {
 fn read_digest(bytes: &[u8]) -> Result<Digest, StoreError> {
     let bytes = bytes.try_into().map_err(|_never_written| StoreError::Corrupt { what: WHAT })?;
     Ok(Digest::from_bytes(bytes))
+}
+
+/// A number of at most 2^53 − 1, as all in an update are.
+pub(super) fn column(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn counter(stored: i64) -> Result<u64, StoreError> {
+    stored.try_into().map_err(|_never_written| StoreError::Corrupt { what: WHAT })
 }
 
 fn host_id(stored: String) -> Result<HostId, StoreError> {

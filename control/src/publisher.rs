@@ -1,0 +1,174 @@
+//! The publisher: brings what every host was last sent in line with what the database says.
+//!
+//! It is a reconciler. [`Publisher::reconcile`] takes no input but the store: it finds the hosts whose
+//! newest update may no longer be right, reads what each of them needs in one state of the database,
+//! and issues an update where that differs from what was issued last. Running it once too often
+//! changes nothing, and whatever wakes it (a commit of this process, a host that connects, the timer)
+//! is only a reason to run it sooner: a lost nudge costs one period of the timer, never correctness.
+//!
+//! Any number of replicas may do so at once. Each version of a host's state is issued by one of them,
+//! since the store takes only the first; the others find it there and send that.
+//!
+//! Only full updates are issued. What an incremental one would be is decided in one place, where
+//! [`issue`] makes an envelope for a state.
+
+mod applied;
+mod build;
+mod due;
+mod fleet;
+mod issue;
+mod look;
+mod reports;
+mod sealer;
+mod stream;
+mod sweep;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use miosa_snapshot::HostId;
+use tokio::sync::{Notify, watch};
+
+use crate::cli::ServeFor;
+use crate::report::Chain;
+use crate::store::{Store, StoreError};
+
+pub(crate) use applied::{Applied, Change};
+pub(crate) use fleet::Version;
+pub(crate) use sealer::SignerError;
+pub(crate) use stream::Lines;
+
+use due::{Batch, Due};
+use fleet::Fleet;
+use issue::Want;
+use look::{Look, Touched};
+use reports::Reports;
+use sealer::Sealer;
+
+/// The publisher of this process. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Publisher(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    sealer: Sealer,
+    fleet: Fleet,
+    reports: Reports,
+    /// Hosts that somebody waits for.
+    asked: Mutex<BTreeSet<HostId>>,
+    nudge: Notify,
+}
+
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Publisher")
+    }
+}
+
+/// Why a round of publishing came to nothing, for all hosts at once.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PublishError {
+    /// The store.
+    #[error("cannot publish to hosts")]
+    Store(#[from] StoreError),
+    /// Nothing to sign with.
+    #[error("cannot sign updates")]
+    Signer(#[from] SignerError),
+    /// A panic in a thread that builds updates.
+    #[error("building updates broke off")]
+    Broken(#[source] tokio::task::JoinError),
+}
+
+impl Publisher {
+    /// A publisher that [`Publisher::run`] sets to work.
+    pub(crate) fn new(store: Store, fresh_for: Duration, serve_for: ServeFor) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            sealer: Sealer::new(fresh_for, serve_for),
+            fleet: Fleet::default(),
+            reports: Reports::default(),
+            asked: Mutex::default(),
+            nudge: Notify::new(),
+        }))
+    }
+
+    /// Works until `ending` turns true.
+    pub(crate) async fn run(self, mut ending: watch::Receiver<bool>) {
+        let sweeping = tokio::spawn(sweep::run(self.0.store.clone(), ending.clone()));
+        let noting = tokio::spawn(reports::run(self.clone(), ending.clone()));
+        let mut look = Look::new(self.0.store.feed().subscribe());
+        let mut due = Due::default();
+        loop {
+            let round = async {
+                self.reconcile(&mut look, &mut due).await;
+                tokio::select! {
+                    () = look.wait() => {}
+                    () = self.0.nudge.notified() => {}
+                    () = due.wait() => {}
+                }
+            };
+            tokio::select! {
+                () = round => {}
+                _ = ending.wait_for(|ending| *ending) => break,
+            }
+        }
+        for task in [sweeping, noting] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the publisher broke off");
+            }
+        }
+    }
+
+    /// Publishes to every host whose newest update may not be right.
+    async fn reconcile(&self, look: &mut Look, due: &mut Due) {
+        match self.find_due(look, due).await {
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!("{}", Chain(&error));
+                // The store is not to be asked again at once; what was missed is found by the timer.
+                return tokio::time::sleep(ERROR_PAUSE).await;
+            }
+        }
+        loop {
+            let Batch { hosts, tenants } = due.batch(MAX_BATCH, |host| self.0.fleet.is_connected(host));
+            if hosts.is_empty() {
+                return;
+            }
+            match self.publish(&hosts, &tenants, Want::Changes).await {
+                Ok(failed) => due.settle(&hosts, &failed),
+                Err(error) => {
+                    tracing::error!("{}", Chain(&error));
+                    let failure = Chain(&error).to_string();
+                    hosts.iter().for_each(|host| self.0.fleet.fail(host, failure.clone()));
+                    due.settle(&hosts, &hosts.iter().cloned().collect());
+                }
+            }
+        }
+    }
+
+    async fn find_due(&self, look: &mut Look, due: &mut Due) -> Result<(), StoreError> {
+        let Touched { mut hosts, tenants, changed, trust } = look.gather(&self.0.store).await?;
+        for tenant in tenants {
+            hosts.extend(self.0.store.hosts_of_tenant(&tenant).await?);
+        }
+        if trust {
+            // A new epoch reaches every host.
+            self.0.sealer.forget_signer();
+            hosts.extend(self.0.store.enrolled_hosts().await?);
+        }
+        hosts.append(&mut self.0.asked.lock().unwrap_or_else(PoisonError::into_inner));
+        due.add(hosts, &changed);
+        Ok(())
+    }
+
+    /// Asks that a host be looked at, since somebody waits for it.
+    fn ask(&self, host: &HostId) {
+        self.0.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone());
+        self.0.nudge.notify_one();
+    }
+}
+
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
+/// Hosts that are read in one state of the database.
+const MAX_BATCH: usize = 512;

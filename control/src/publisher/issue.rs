@@ -1,0 +1,253 @@
+//! Issues updates: for each host the state it needs, compared with what it was sent last, and an
+//! envelope where the two differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use bytes::{Bytes, BytesMut};
+use miosa_injector::Change;
+use miosa_injector::model::Resource;
+use miosa_snapshot::{Digest, HostId, HostPublicKey, SealError};
+use tokio::task::{JoinSet, spawn_blocking};
+
+use super::build::Shelves;
+use super::sealer::{Signer, issue_time};
+use super::{PublishError, Publisher};
+use crate::clock::Millis;
+use crate::report::Chain;
+use crate::store::StoreError;
+use crate::store::slice::HostToServe;
+use crate::store::updates::{Issued, NewUpdate, Positions};
+
+/// What is asked of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// An update where the state is another than the one issued last.
+    Changes,
+    /// An update of now, also where the state is the same: the one issued last is too old to be sent.
+    Again,
+}
+
+/// What the hosts of a round have in common.
+struct Round {
+    publisher: Publisher,
+    want: Want,
+    signer: Arc<Signer>,
+    shelves: Shelves,
+    resources: BTreeMap<HostId, Vec<Resource>>,
+    /// What else the updates of this round include: changes that have left nothing on a host.
+    changed: Positions,
+}
+
+/// What came of looking at one host.
+enum Looked {
+    /// It has the right state.
+    Unchanged(Issued),
+    /// It needs this.
+    New(NewUpdate),
+    /// It has the right state, and this says so once more, in the place of the update named.
+    Again(NewUpdate, Digest),
+    /// No update can be made for it.
+    Failed(SealError),
+}
+
+impl Publisher {
+    /// Publishes to hosts. Gives those that it did not work out for, to be tried again.
+    pub(super) async fn publish(
+        &self,
+        hosts: &[HostId],
+        changed: &BTreeSet<String>,
+        want: Want,
+    ) -> Result<BTreeSet<HostId>, PublishError> {
+        let signer = self.0.sealer.signer(&self.0.store).await?;
+        let is_current = |host: &HostToServe| {
+            let newest = host.newest.as_ref().filter(|_| want == Want::Changes);
+            newest.is_some_and(|newest| newest.epoch == signer.epoch && newest.positions == host.positions)
+        };
+        let mut slices = self.0.store.slices(hosts, changed, is_current).await?;
+        let number = |tenant: &String| slices.numbers.get(tenant).map(|number| (tenant.clone(), *number));
+        let changed: Positions = changed.iter().filter_map(number).collect();
+
+        for host in std::mem::take(&mut slices.current) {
+            if host.revoked {
+                self.0.fleet.revoke(&host.id);
+            } else if let Some(newest) = &host.newest {
+                self.0.fleet.publish(&host.id, newest, None, &covers(&changed, &host.positions));
+            }
+        }
+        let mut behind = Vec::with_capacity(slices.behind.len());
+        for host in std::mem::take(&mut slices.behind) {
+            match host.public_key {
+                Some(_) if host.revoked => self.0.fleet.revoke(&host.id),
+                Some(public_key) => behind.push((host, public_key)),
+                // Not enrolled yet: it comes with its first stream.
+                None => {}
+            }
+        }
+        if behind.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+
+        let opened = spawn_blocking(move || slices.open().map(Shelves::new));
+        let (shelves, resources) = opened.await.map_err(PublishError::Broken)??;
+        let round = Round { publisher: self.clone(), want, signer, shelves, resources, changed };
+        Arc::new(round).run(behind).await
+    }
+}
+
+impl Round {
+    /// Looks at hosts on as many threads as there are processors. Each chunk of hosts is on its way
+    /// before the next one is finished.
+    async fn run(
+        self: Arc<Self>,
+        mut hosts: Vec<(HostToServe, HostPublicKey)>,
+    ) -> Result<BTreeSet<HostId>, PublishError> {
+        let threads = available_parallelism().map_or(1, usize::from);
+        let mut failed = BTreeSet::new();
+        let mut chunks = JoinSet::new();
+        while !hosts.is_empty() {
+            let chunk = hosts.drain(..CHUNK.min(hosts.len())).collect();
+            if chunks.len() >= threads
+                && let Some(done) = chunks.join_next().await
+            {
+                failed.append(&mut done.map_err(PublishError::Broken)??);
+            }
+            chunks.spawn(Arc::clone(&self).run_chunk(chunk));
+        }
+        while let Some(done) = chunks.join_next().await {
+            failed.append(&mut done.map_err(PublishError::Broken)??);
+        }
+        Ok(failed)
+    }
+
+    async fn run_chunk(
+        self: Arc<Self>,
+        hosts: Vec<(HostToServe, HostPublicKey)>,
+    ) -> Result<BTreeSet<HostId>, PublishError> {
+        let round = Arc::clone(&self);
+        let looking = spawn_blocking(move || {
+            hosts.into_iter().map(|(host, key)| (round.look_at(&host, &key), host)).collect::<Vec<_>>()
+        });
+        let looked = looking.await.map_err(PublishError::Broken)?;
+        let mut failed = BTreeSet::new();
+        let mut new = Vec::new();
+        let fleet = &self.publisher.0.fleet;
+        for (looked, host) in looked {
+            match looked {
+                Looked::Unchanged(issued) => {
+                    fleet.publish(&host.id, &issued, None, &covers(&self.changed, &host.positions));
+                }
+                Looked::New(update) => new.push(update),
+                Looked::Again(update, replaced) => {
+                    if self.publisher.0.store.reissue(&update, &replaced).await? {
+                        self.hand_over(update);
+                    } else {
+                        failed.insert(host.id);
+                    }
+                }
+                Looked::Failed(error) => {
+                    tracing::error!(host_id = %host.id, "cannot make an update: {}", Chain(&error));
+                    fleet.fail(&host.id, Chain(&error).to_string());
+                    failed.insert(host.id);
+                }
+            }
+        }
+        self.issue(new, &mut failed).await?;
+        Ok(failed)
+    }
+
+    async fn issue(&self, new: Vec<NewUpdate>, failed: &mut BTreeSet<HostId>) -> Result<(), StoreError> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        let store = &self.publisher.0.store;
+        let stored = store.issue(&new).await?;
+        for update in new {
+            if stored.contains(&update.host_id) {
+                self.hand_over(update);
+            } else {
+                // Another replica was first. What it issued is looked at again.
+                failed.insert(update.host_id);
+            }
+        }
+        store.prune_updates(&stored).await
+    }
+
+    fn hand_over(&self, update: NewUpdate) {
+        let NewUpdate { host_id, issued, envelope } = update;
+        let covers = covers(&self.changed, &issued.positions);
+        tracing::debug!(%host_id, version = issued.version, size = envelope.len(), "published");
+        self.publisher.0.fleet.publish(&host_id, &issued, Some(update_line(&envelope)), &covers);
+    }
+
+    /// The work on one host: what it needs, whether it has it, and if not, an envelope. This is where
+    /// an incremental update would be chosen instead of a full one.
+    fn look_at(&self, host: &HostToServe, public_key: &HostPublicKey) -> Looked {
+        let resources = self.resources.get(&host.id).map_or(&[][..], Vec::as_slice);
+        let payload = Change::full(self.shelves.records_for(resources)).encode();
+        let content = self.publisher.0.store.master_key().keyed_hash(&[
+            b"state of a host",
+            host.id.as_str().as_bytes(),
+            &payload,
+        ]);
+        let same = host.newest.as_ref();
+        let same = same.filter(|newest| newest.content == content && newest.epoch == self.signer.epoch);
+        if let (Some(newest), Want::Changes) = (same, self.want) {
+            return Looked::Unchanged(newest.clone());
+        }
+        let last = host.newest.as_ref().map_or(0, |newest| newest.version);
+        let version = if same.is_some() { last } else { last.saturating_add(1) };
+        match (self.seal(host, public_key, version, content, &payload), same) {
+            (Ok(update), Some(newest)) => Looked::Again(update, newest.digest),
+            (Ok(update), None) => Looked::New(update),
+            (Err(error), _) => Looked::Failed(error),
+        }
+    }
+
+    fn seal(
+        &self,
+        host: &HostToServe,
+        public_key: &HostPublicKey,
+        version: u64,
+        content: Vec<u8>,
+        payload: &[u8],
+    ) -> Result<NewUpdate, SealError> {
+        let sealer = &self.publisher.0.sealer;
+        let earlier = host.newest.iter().map(|newest| newest.issued_at).chain([host.beat_at]);
+        let issued_at = issue_time(Millis::now(), earlier);
+        let times = sealer.times(issued_at);
+        let key = sealer.content_key(&host.id, public_key)?;
+        let envelope = self.signer.full(version, times, payload, &key)?;
+        let issued = Issued {
+            epoch: self.signer.epoch,
+            version,
+            digest: Digest::of(&envelope),
+            content,
+            positions: host.positions.clone(),
+            issued_at,
+            expires_at: Millis::from_unsigned(times.expires_at),
+        };
+        Ok(NewUpdate { host_id: host.id.clone(), issued, envelope })
+    }
+}
+
+/// The line of an update on the stream. Envelopes hold no line ends.
+pub(super) fn update_line(envelope: &[u8]) -> Bytes {
+    let mut line =
+        BytesMut::with_capacity(envelope.len().saturating_add(HEAD.len()).saturating_add(TAIL.len()));
+    line.extend_from_slice(HEAD);
+    line.extend_from_slice(envelope);
+    line.extend_from_slice(TAIL);
+    line.freeze()
+}
+
+fn covers(changed: &Positions, own: &Positions) -> Positions {
+    changed.iter().chain(own).map(|(tenant, number)| (tenant.clone(), *number)).collect()
+}
+
+const HEAD: &[u8] = br#"{"update":"#;
+const TAIL: &[u8] = b"}\n";
+/// Hosts that are worked on, stored and sent together: few enough that the first are on their way
+/// early, enough that a commit is shared.
+const CHUNK: usize = 64;

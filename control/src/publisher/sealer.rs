@@ -1,0 +1,243 @@
+//! What updates are made with: the signing key that the trust document in force lists, a content key
+//! per host, and the times. Keys are loaded once and kept.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use miosa_snapshot::{
+    ContentKey, Digest, Draft, HostId, HostPublicKey, Kind, MAX_CLOCK_LEAD_MS, MAX_NUMBER, SealError,
+    SigningKey, Times, Trust, TrustError, seal,
+};
+use tokio::time::Instant;
+
+use crate::cli::ServeFor;
+use crate::clock::Millis;
+use crate::store::trust::KeyRole;
+use crate::store::{Store, StoreError};
+
+/// Makes updates.
+pub(super) struct Sealer {
+    fresh_for: Duration,
+    serve_for: ServeFor,
+    signer: Mutex<Option<Arc<Signer>>>,
+    content_keys: Mutex<BTreeMap<HostId, KeptKey>>,
+}
+
+/// The key that signs, and what the trust document says about it.
+pub(super) struct Signer {
+    key: SigningKey,
+    /// The epoch of the trust document in force.
+    pub(super) epoch: u64,
+    /// Until when both are good.
+    expires_at: u64,
+}
+
+/// Why there is nothing to sign with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SignerError {
+    /// The store.
+    #[error("cannot read the signing keys")]
+    Store(#[from] StoreError),
+    /// Stored trust documents that do not follow from each other.
+    #[error("the stored trust document {version} does not verify")]
+    Trust { version: i64, source: TrustError },
+    /// No trust document at all.
+    #[error("the database holds no trust document")]
+    NoTrust,
+    /// Nothing that hosts would accept.
+    #[error("no online signer is trusted at present: each is expired, revoked or kept elsewhere")]
+    NoSigner,
+}
+
+/// A content key and until when it is used.
+struct KeptKey {
+    key: Arc<ContentKey>,
+    public: HostPublicKey,
+    until: Instant,
+}
+
+impl Sealer {
+    pub(super) fn new(fresh_for: Duration, serve_for: ServeFor) -> Self {
+        Self { fresh_for, serve_for, signer: Mutex::default(), content_keys: Mutex::default() }
+    }
+
+    /// How often a host hears that its state is still current: three times while it counts as fresh.
+    pub(super) fn beat_every(&self) -> Duration {
+        self.fresh_for.checked_div(3).unwrap_or(self.fresh_for)
+    }
+
+    /// Whether an update is too old to be sent for the first time.
+    pub(super) fn is_near_expiry(&self, expires_at: Millis, now: Millis) -> bool {
+        let margin = i64::try_from(self.beat_every().as_millis()).unwrap_or(i64::MAX);
+        now.plus(margin) > expires_at
+    }
+
+    /// The signer, loaded when it is first needed and when the one at hand has expired.
+    pub(super) async fn signer(&self, store: &Store) -> Result<Arc<Signer>, SignerError> {
+        let now = Millis::now().unsigned();
+        let kept = self.signer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(signer) = kept.filter(|signer| now < signer.expires_at) {
+            return Ok(signer);
+        }
+        let signer = Arc::new(load(store, now).await?);
+        *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&signer));
+        Ok(signer)
+    }
+
+    /// The trust document may have changed: the signer is loaded again.
+    pub(super) fn forget_signer(&self) {
+        *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The key for the updates of one host. One is used for up to a day, and for one key of the host
+    /// only.
+    pub(super) fn content_key(
+        &self,
+        host: &HostId,
+        public: &HostPublicKey,
+    ) -> Result<Arc<ContentKey>, SealError> {
+        let now = Instant::now();
+        let kept = {
+            let keys = self.content_keys.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = keys.get(host).filter(|kept| kept.public == *public && now < kept.until);
+            kept.map(|kept| Arc::clone(&kept.key))
+        };
+        if let Some(key) = kept {
+            return Ok(key);
+        }
+        // Outside the lock: a key agreement takes a hundred times as long as all else here.
+        let key = Arc::new(ContentKey::for_host(host, public)?);
+        let until = now.checked_add(lifetime(host)).unwrap_or(now);
+        let kept = KeptKey { key: Arc::clone(&key), public: *public, until };
+        self.content_keys.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), kept);
+        Ok(key)
+    }
+
+    /// The times of something that is issued at `issued_at`.
+    pub(super) fn times(&self, issued_at: Millis) -> Times {
+        let issued_at = issued_at.unsigned();
+        let after = |duration: Duration| {
+            let millis = u64::try_from(duration.as_millis()).unwrap_or(MAX_NUMBER);
+            issued_at.saturating_add(millis).min(MAX_NUMBER)
+        };
+        let expires_at = after(self.fresh_for);
+        let serve_until = match self.serve_for {
+            ServeFor::Limited(duration) => after(duration).max(expires_at),
+            ServeFor::Forever => MAX_NUMBER,
+        };
+        Times { issued_at, expires_at, serve_until }
+    }
+}
+
+impl Signer {
+    /// Makes a full update.
+    pub(super) fn full(
+        &self,
+        version: u64,
+        times: Times,
+        payload: &[u8],
+        key: &ContentKey,
+    ) -> Result<Vec<u8>, SealError> {
+        seal(&Draft { epoch: self.epoch, version, kind: Kind::Full, times }, payload, key, &self.key)
+    }
+
+    /// Makes a heartbeat for the state of the update `prev`.
+    pub(super) fn heartbeat(
+        &self,
+        version: u64,
+        prev: Digest,
+        times: Times,
+        key: &ContentKey,
+    ) -> Result<Vec<u8>, SealError> {
+        let kind = Kind::Heartbeat { from: version, prev };
+        seal(&Draft { epoch: self.epoch, version, kind, times }, b"{}", key, &self.key)
+    }
+}
+
+/// The latest time that hosts believe at `now`. A time later than that was taken from a clock that
+/// ran ahead, and is not to be kept to.
+pub(super) fn last_believable(now: Millis) -> Millis {
+    now.plus(i64::try_from(MAX_CLOCK_LEAD_MS).unwrap_or(i64::MAX))
+}
+
+/// The time at which something may be issued to a host: never before what was issued to it earlier,
+/// which it would refuse.
+pub(super) fn issue_time(now: Millis, earlier: impl IntoIterator<Item = Millis>) -> Millis {
+    let believable = last_believable(now);
+    earlier.into_iter().filter(|time| *time <= believable).fold(now, Millis::max)
+}
+
+async fn load(store: &Store, now: u64) -> Result<Signer, SignerError> {
+    let mut trust: Option<Trust> = None;
+    for stored in store.trust_documents().await? {
+        let next = match trust {
+            None => Trust::pin(&stored.envelope, &Digest::of(&stored.envelope)),
+            Some(trust) => trust.advance(&stored.envelope),
+        };
+        trust = Some(next.map_err(|source| SignerError::Trust { version: stored.version, source })?);
+    }
+    let trust = trust.ok_or(SignerError::NoTrust)?;
+    for stored in store.signing_keys(KeyRole::Signer).await? {
+        // One that can't be read is as good as none, as long as there is another.
+        let Ok(key) = SigningKey::from_pkcs8(&stored.pkcs8) else { continue };
+        let listed = trust.document().signers.iter().find(|signer| signer.key.key_id() == key.key_id());
+        let Some(listed) = listed.filter(|signer| signer.tenants.is_none()) else { continue };
+        let expires_at = listed.expires_at.min(trust.expires_at());
+        if now < expires_at {
+            return Ok(Signer { key, epoch: trust.epoch(), expires_at });
+        }
+    }
+    Err(SignerError::NoSigner)
+}
+
+/// Between half a day and a day, by the host's id: keys made in one second, as at a start, do not all
+/// end in one second.
+fn lifetime(host: &HostId) -> Duration {
+    let spread = Digest::of(host.as_str().as_bytes()).as_bytes().first().copied().unwrap_or_default();
+    HALF_A_DAY
+        .saturating_add(HALF_A_DAY.saturating_mul(u32::from(spread)).checked_div(256).unwrap_or_default())
+}
+
+const HALF_A_DAY: Duration = Duration::from_secs(12 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use miosa_snapshot::HostPrivateKey;
+
+    use super::*;
+
+    fn sealer(fresh_for: u64, serve_for: ServeFor) -> Sealer {
+        Sealer::new(Duration::from_secs(fresh_for), serve_for)
+    }
+
+    #[test]
+    fn a_state_is_never_served_shorter_than_it_is_fresh() {
+        let limited = sealer(900, ServeFor::Limited(Duration::from_secs(60)));
+        let times = limited.times(Millis(1_000));
+        assert_eq!((times.issued_at, times.expires_at, times.serve_until), (1_000, 901_000, 901_000));
+        assert_eq!(sealer(900, ServeFor::Forever).times(Millis(1_000)).serve_until, MAX_NUMBER);
+    }
+
+    #[test]
+    fn nothing_is_issued_before_what_was_issued_earlier() {
+        assert_eq!(issue_time(Millis(5), [Millis(3), Millis(9)]), Millis(9));
+        let ran_ahead = last_believable(Millis(5)).plus(1);
+        assert_eq!(issue_time(Millis(5), [ran_ahead]), Millis(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_content_key_serves_one_host_key_for_up_to_a_day() {
+        let sealer = sealer(900, ServeFor::Forever);
+        let host: HostId = "host_1".parse().unwrap();
+        let (one, other) =
+            (HostPrivateKey::generate().unwrap().public(), HostPrivateKey::generate().unwrap().public());
+        let first = sealer.content_key(&host, &one).unwrap();
+        tokio::time::advance(HALF_A_DAY - Duration::from_secs(1)).await;
+        assert!(Arc::ptr_eq(&first, &sealer.content_key(&host, &one).unwrap()));
+        let rotated = sealer.content_key(&host, &other).unwrap();
+        assert!(!Arc::ptr_eq(&first, &rotated));
+        tokio::time::advance(HALF_A_DAY * 2).await;
+        assert!(!Arc::ptr_eq(&rotated, &sealer.content_key(&host, &other).unwrap()));
+    }
+}

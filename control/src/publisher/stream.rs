@@ -1,0 +1,260 @@
+//! One host's stream: what it lacks at once, then every update as it is issued, a heartbeat where
+//! nothing is, and an empty line to keep the connection alive.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
+use miosa_snapshot::{Digest, HostId, HostPublicKey, SealError};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::fleet::{Connection, Published, Version};
+use super::issue::{Want, update_line};
+use super::sealer::{issue_time, last_believable};
+use super::{PublishError, Publisher};
+use crate::clock::Millis;
+use crate::report::Chain;
+use crate::store::StoreError;
+use crate::store::updates::Positions;
+
+/// The lines of a stream, as the body of an answer. It ends when the stream does.
+#[derive(Debug)]
+pub(crate) struct Lines(mpsc::Receiver<Bytes>);
+
+/// Why a line can't be made.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    /// Publishing.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Sealing.
+    #[error("cannot make a heartbeat")]
+    Seal(#[from] SealError),
+}
+
+struct Stream {
+    publisher: Publisher,
+    host: HostId,
+    public_key: HostPublicKey,
+    connection: Connection,
+    lines: mpsc::Sender<Bytes>,
+    holds: Holds,
+    next_beat: Instant,
+    /// Nothing is tried before, after a failure.
+    retry_at: Instant,
+    failures: u32,
+}
+
+/// What the host has, as far as can be known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// Nothing, or nothing that it would tell.
+    Nothing,
+    /// What it said on opening.
+    Claimed(Version),
+    /// What was sent to it on this stream.
+    Sent(Digest),
+}
+
+impl Publisher {
+    /// Opens the stream of a host that says it holds `held`. It ends when the client goes away, when
+    /// the host opens another one or is revoked, or when `ending` turns true.
+    pub(crate) fn open_stream(
+        &self,
+        host: HostId,
+        public_key: HostPublicKey,
+        held: Option<Version>,
+        ending: watch::Receiver<bool>,
+    ) -> Lines {
+        let (lines, body) = mpsc::channel(1);
+        let now = Instant::now();
+        let stream = Stream {
+            publisher: self.clone(),
+            connection: self.0.fleet.connect(&host, held),
+            host,
+            public_key,
+            lines,
+            holds: held.map_or(Holds::Nothing, Holds::Claimed),
+            next_beat: now,
+            retry_at: now,
+            failures: 0,
+        };
+        tokio::spawn(stream.run(ending));
+        Lines(body)
+    }
+}
+
+impl Stream {
+    async fn run(mut self, mut ending: watch::Receiver<bool>) {
+        tracing::debug!(host_id = %self.host, holds = ?self.holds, "stream opened");
+        let (host, lines) = (self.host.clone(), self.lines.clone());
+        tokio::select! {
+            () = self.send_lines() => {}
+            () = lines.closed() => {}
+            _ = ending.wait_for(|ending| *ending) => {}
+        }
+        tracing::debug!(host_id = %host, "stream closed");
+    }
+
+    async fn send_lines(&mut self) {
+        if self.connection.look().published.is_none() {
+            self.publisher.ask(&self.host);
+        }
+        let mut keep_alive = later(KEEP_ALIVE);
+        while self.connection.is_current() {
+            let mut line = self.next_line_or_pause().await;
+            if line.is_none() && Instant::now() >= keep_alive {
+                line = Some(EMPTY_LINE);
+            }
+            let Some(line) = line else {
+                let beat = self.next_beat.max(self.retry_at);
+                tokio::select! {
+                    () = self.connection.changed() => {}
+                    () = tokio::time::sleep_until(keep_alive.min(beat)) => {}
+                }
+                continue;
+            };
+            // A host that takes nothing any more is given up: it comes again when it is back.
+            match tokio::time::timeout(SEND_TIMEOUT, self.lines.send(line)).await {
+                Ok(Ok(())) => keep_alive = later(KEEP_ALIVE),
+                Ok(Err(_closed)) => return,
+                Err(_elapsed) => return,
+            }
+        }
+    }
+
+    async fn next_line_or_pause(&mut self) -> Option<Bytes> {
+        if Instant::now() < self.retry_at {
+            return None;
+        }
+        match self.next_line().await {
+            Ok(line) => {
+                self.failures = 0;
+                line
+            }
+            Err(error) => {
+                tracing::warn!(host_id = %self.host, "{}", Chain(&error));
+                self.failures = self.failures.saturating_add(1);
+                self.retry_at = later(FIRST_PAUSE.saturating_mul(1 << self.failures.min(6)));
+                None
+            }
+        }
+    }
+
+    /// The line to send now, if there is one. What there is to send may only come about here; then
+    /// the host's view changes, and this is asked again.
+    async fn next_line(&mut self) -> Result<Option<Bytes>, StreamError> {
+        let (published, is_applied) = {
+            let view = self.connection.look();
+            let Some(published) = &view.published else { return Ok(None) };
+            (published.position(), view.applied >= Some(published.version))
+        };
+        let has_it = match self.holds {
+            Holds::Nothing => false,
+            Holds::Claimed(version) => version == published.version,
+            Holds::Sent(digest) => digest == published.digest,
+        };
+        if !has_it {
+            return self.full(&published).await;
+        }
+        if Instant::now() < self.next_beat {
+            return Ok(None);
+        }
+        if is_applied || matches!(self.holds, Holds::Claimed(_)) {
+            return self.heartbeat(&published).await;
+        }
+        // It was sent a beat ago and has not arrived: refused, or lost together with the host's state.
+        self.next_beat = later(self.publisher.0.sealer.beat_every());
+        self.issue_again().await?;
+        Ok(None)
+    }
+
+    async fn full(&mut self, published: &Published) -> Result<Option<Bytes>, StreamError> {
+        let now = Millis::now();
+        let sealer = &self.publisher.0.sealer;
+        if let Some(line) = self.connection.take_line(published)
+            && !sealer.is_near_expiry(published.expires_at, now)
+        {
+            self.sent(published.digest);
+            return Ok(Some(line));
+        }
+        let newest = self.publisher.0.store.newest_update(&self.host).await?;
+        // The host may have accepted something issued later, after which it refuses this.
+        let sendable = newest.filter(|newest| {
+            !sealer.is_near_expiry(newest.issued.expires_at, now) && newest.issued.issued_at >= newest.beat_at
+        });
+        let Some(newest) = sendable else {
+            self.issue_again().await?;
+            return Ok(None);
+        };
+        self.publisher.0.fleet.publish(&self.host, &newest.issued, None, &Positions::new());
+        self.sent(newest.issued.digest);
+        Ok(Some(update_line(&newest.envelope)))
+    }
+
+    async fn heartbeat(&mut self, published: &Published) -> Result<Option<Bytes>, StreamError> {
+        let Publisher(inner) = &self.publisher;
+        let now = Millis::now();
+        let earliest = issue_time(now, [published.issued_at]);
+        let Some(beat) = inner.store.take_beat(&self.host, earliest, last_believable(now)).await? else {
+            inner.fleet.revoke(&self.host);
+            return Ok(None);
+        };
+        let signer = inner.sealer.signer(&inner.store).await.map_err(PublishError::from)?;
+        self.next_beat = later(inner.sealer.beat_every());
+        if beat.newest != Some(published.digest) || signer.epoch != published.version.epoch {
+            // Another replica has issued something, or nobody yet what the trust document asks for.
+            self.publisher.ask(&self.host);
+            return Ok(None);
+        }
+        let key = inner.sealer.content_key(&self.host, &self.public_key)?;
+        let times = inner.sealer.times(beat.issued_at);
+        let envelope = signer.heartbeat(published.version.version, published.digest, times, &key)?;
+        Ok(Some(update_line(&envelope)))
+    }
+
+    async fn issue_again(&mut self) -> Result<(), StreamError> {
+        let hosts = std::slice::from_ref(&self.host);
+        let failed = self.publisher.publish(hosts, &Default::default(), Want::Again).await?;
+        if !failed.is_empty() {
+            // Somebody else was first, or it can't be done; either way not at once again.
+            self.retry_at = later(FIRST_PAUSE);
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, digest: Digest) {
+        self.holds = Holds::Sent(digest);
+        self.next_beat = later(self.publisher.0.sealer.beat_every());
+    }
+}
+
+impl Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line))))
+    }
+}
+
+fn later(duration: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(duration).unwrap_or(now)
+}
+
+const EMPTY_LINE: Bytes = Bytes::from_static(b"\n");
+/// DESIGN §5.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
