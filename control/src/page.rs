@@ -85,6 +85,11 @@ impl Position<'_> {
     }
 }
 
+impl Limit {
+    /// For lists that are never given as a whole.
+    pub(crate) const DEFAULT: Self = Self(DEFAULT_LIMIT);
+}
+
 impl FromStr for Cursor {
     type Err = CursorSyntax;
     fn from_str(text: &str) -> Result<Self, CursorSyntax> {

@@ -35,9 +35,9 @@ use crate::report::Chain;
 use crate::store::{Store, StoreError};
 
 pub(crate) use applied::{Applied, Change};
+pub(crate) use build::state_of;
 pub(crate) use fleet::Version;
 pub(crate) use sealer::SignerError;
-pub(crate) use stream::Lines;
 
 use due::{Batch, Due};
 use fleet::Fleet;
@@ -64,6 +64,15 @@ impl std::fmt::Debug for Publisher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Publisher")
     }
+}
+
+/// How a host is.
+#[derive(Debug)]
+pub(crate) struct HostNow {
+    /// Whether it has a stream open here.
+    pub(crate) connected: bool,
+    /// Why nothing can be published to it.
+    pub(crate) failure: Option<String>,
 }
 
 /// Why a round of publishing came to nothing, for all hosts at once.
@@ -160,6 +169,13 @@ impl Publisher {
         hosts.append(&mut self.0.asked.lock().unwrap_or_else(PoisonError::into_inner));
         due.add(hosts, &changed);
         Ok(())
+    }
+
+    /// How a host is at this moment, as far as this process knows.
+    pub(crate) fn host_now(&self, host: &HostId) -> HostNow {
+        let view = self.0.fleet.watch(host);
+        let view = view.borrow();
+        HostNow { connected: view.connected, failure: view.failure.clone() }
     }
 
     /// Asks that a host be looked at, since somebody waits for it.

@@ -5,6 +5,7 @@
 //! together and tells the rest of the process afterwards. Nothing here decides who may do what.
 
 pub(crate) mod api_keys;
+pub(crate) mod audit;
 pub(crate) mod changes;
 mod connect;
 pub(crate) mod data_keys;
@@ -38,6 +39,7 @@ use crate::token::NoRandomness;
 pub(crate) use connect::{Database, DatabaseError, Pools};
 pub(crate) use write::{Entry, Origin, Record, Write};
 
+use api_keys::RecentKeys;
 use data_keys::KeyRing;
 use feed::Feed;
 
@@ -52,6 +54,7 @@ struct Inner {
     writer: AnyPool,
     master: MasterKey,
     keys: KeyRing,
+    recent_keys: RecentKeys,
     feed: Feed,
 }
 
@@ -81,6 +84,7 @@ impl Store {
         Self(Arc::new(Inner {
             feed: Feed::new(),
             keys: KeyRing::default(),
+            recent_keys: RecentKeys::default(),
             reader: pools.reader,
             writer: pools.writer,
             master,

@@ -199,6 +199,7 @@ CREATE TABLE audit (
     detail      TEXT NOT NULL,
     PRIMARY KEY (tenant_id, number)
 ) WITHOUT ROWID;
+CREATE INDEX audit_in_order ON audit (at, number, tenant_id);
 
 -- Answers to POSTs that carried an Idempotency-Key: a keyed hash of the request, and the answer
 -- sealed by the caller's data key, since it may hold previews.

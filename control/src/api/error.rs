@@ -44,6 +44,18 @@ impl ApiError {
         )
     }
 
+    /// 401: no host's token, or none that is known, or its host is revoked. All look the same.
+    pub(crate) fn no_host_token() -> Self {
+        let message = "an enrolled host's token is needed: Authorization: Bearer mht_…";
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
+    }
+
+    /// 401: a join token that is unknown, used or expired. All look the same.
+    pub(crate) fn no_join_token() -> Self {
+        let message = "the join token is unknown, used or expired; make another with miosa-control host create";
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
+    }
+
     /// 403: the key is good, but not for this.
     pub(crate) fn forbidden(message: &'static str) -> Self {
         Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", message)
@@ -74,6 +86,11 @@ impl ApiError {
     pub(crate) fn too_large(limit: usize) -> Self {
         let message = format!("the request body must be at most {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", message)
+    }
+
+    /// 413 for a merged environment that no program could be started with.
+    pub(crate) fn env_too_large(message: String) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "ENV_TOO_LARGE", message)
     }
 
     /// 415.

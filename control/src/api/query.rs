@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use super::error::{ApiError, FieldError};
 
 /// The parameters that haven't been taken yet, and what was wrong with those that have.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Params {
     sent: BTreeMap<String, String>,
     errors: Vec<FieldError>,

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use miosa_injector::Records;
 use miosa_injector::model::{
     Profile, ProfileId, ProjectId, Resource, ResourceId, Run, Scope, SecretValue, Target, TenantId, Variable,
     WorkspaceId,
 };
+use miosa_injector::{Records, State, StateError};
+
+use miosa_snapshot::HostId;
 
 use crate::store::slice::{Catalog, Contents};
 
@@ -32,7 +34,7 @@ type Place = (Option<WorkspaceId>, Option<ProjectId>);
 
 impl Shelves {
     /// Puts away what was read, but for the resources.
-    pub(super) fn new(contents: Contents) -> (Self, BTreeMap<miosa_snapshot::HostId, Vec<Resource>>) {
+    pub(super) fn new(contents: Contents) -> (Self, BTreeMap<HostId, Vec<Resource>>) {
         let tenants = contents.catalogs.into_iter().map(|(id, catalog)| (id, Shelf::new(catalog))).collect();
         (Self { tenants, runs: contents.runs }, contents.resources)
     }
@@ -51,6 +53,13 @@ impl Shelves {
         }
         records
     }
+}
+
+/// The state of a host that has all these resources and no others.
+pub(crate) fn state_of(contents: Contents) -> Result<State, StateError> {
+    let (shelves, resources) = Shelves::new(contents);
+    let resources: Vec<_> = resources.into_values().flatten().collect();
+    State::new(shelves.records_for(&resources))
 }
 
 impl Shelf {

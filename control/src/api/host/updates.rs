@@ -1,0 +1,62 @@
+//! `GET /host/v1/updates`: the stream of a host.
+
+use std::str::FromStr;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use axum::routing::get;
+use miosa_snapshot::{Digest, MAX_NUMBER};
+
+use super::caller::HostCaller;
+use crate::api::error::ApiError;
+use crate::api::query::Params;
+use crate::app::App;
+use crate::publisher::Version;
+
+/// The route.
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/updates", get(updates))
+}
+
+async fn updates(
+    State(app): State<App>,
+    HostCaller(host): HostCaller,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let held = held(params)?;
+    let lines = app.publisher.open_stream(host.id, host.public_key, held, app.ending.clone());
+    let mut response = Response::new(Body::new(lines));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    // A proxy that gathers lines would keep updates from hosts.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// What the host says it holds: all three parameters, or none.
+fn held(mut params: Params) -> Result<Option<Version>, ApiError> {
+    let sent = ["epoch", "version", "digest"].map(|name| params.has(name));
+    if sent.contains(&true) {
+        for (name, _) in ["epoch", "version", "digest"].iter().zip(sent).filter(|(_, sent)| !sent) {
+            params.wrong(*name, "must be given together with the other two of epoch, version and digest");
+        }
+    }
+    let (epoch, version) = (params.take::<Number>("epoch"), params.take::<Number>("version"));
+    params.take::<Digest>("digest");
+    params.finish()?;
+    Ok(epoch.zip(version).map(|(Number(epoch), Number(version))| Version { epoch, version }))
+}
+
+struct Number(u64);
+
+impl FromStr for Number {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = text.parse().ok().filter(|number| *number <= MAX_NUMBER);
+        number.map(Self).ok_or("must be a whole number of at most 2^53-1")
+    }
+}
