@@ -1,5 +1,7 @@
 //! Who calls, as the first argument of every handler: nothing else of a request is looked at before
-//! its key. One indexed look-up a request.
+//! its key.
+
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -61,13 +63,13 @@ impl FromRequestParts<App> for TenantCaller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let key =
             key_of(parts, app, TokenKind::Tenant, "a platform key can't be used in the tenant API").await?;
-        let Role::Tenant(tenant, access) = key.role else { return Err(ApiError::unauthorized()) };
+        let Role::Tenant(tenant, access) = &key.role else { return Err(ApiError::unauthorized()) };
         // A client that thinks it acts for one tenant must not write into another.
         let named = parts.headers.get(&X_MIOSA_TENANT);
         if named.is_some_and(|named| named.as_bytes() != tenant.as_str().as_bytes()) {
             return Err(ApiError::forbidden("X-MIOSA-Tenant names another tenant than the key"));
         }
-        Ok(Self { tenant, access, origin: origin(parts, key.id) })
+        Ok(Self { tenant: tenant.clone(), access: *access, origin: origin(parts, &key.id) })
     }
 }
 
@@ -77,8 +79,8 @@ impl FromRequestParts<App> for PlatformCaller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let key = key_of(parts, app, TokenKind::Platform, "a tenant's key can't be used in the platform API")
             .await?;
-        match key.role {
-            Role::Platform => Ok(Self { origin: origin(parts, key.id) }),
+        match &key.role {
+            Role::Platform => Ok(Self { origin: origin(parts, &key.id) }),
             Role::Tenant(..) => Err(ApiError::unauthorized()),
         }
     }
@@ -91,7 +93,7 @@ async fn key_of(
     app: &App,
     kind: TokenKind,
     other_kind: &'static str,
-) -> Result<ApiKey, ApiError> {
+) -> Result<Arc<ApiKey>, ApiError> {
     let presented = bearer(&parts.headers).ok_or_else(ApiError::unauthorized)?;
     if let Some(hash) = kind.hash_of(presented) {
         return app.store.api_key(&hash).await?.ok_or_else(ApiError::unauthorized);
@@ -118,9 +120,9 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
 }
 
-fn origin(parts: &Parts, actor: String) -> Origin {
+fn origin(parts: &Parts, actor: &str) -> Origin {
     let request_id = parts.extensions.get::<RequestId>().map_or("", RequestId::as_str);
-    Origin { actor, request_id: request_id.to_owned() }
+    Origin { actor: actor.to_owned(), request_id: request_id.to_owned() }
 }
 
 static X_MIOSA_TENANT: HeaderName = HeaderName::from_static("x-miosa-tenant");

@@ -61,7 +61,7 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", message)
     }
 
-    /// 404. The text names the kind of thing only, so that another tenant's id and an unknown one
+    /// 404: the text names the kind of thing only, so that another tenant's id and an unknown one
     /// get the same bytes.
     pub(crate) fn not_found(what: &'static str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", format!("no such {what}"))
@@ -77,12 +77,12 @@ impl ApiError {
         Self::new(StatusCode::REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "the request body took too long to arrive")
     }
 
-    /// 409.
+    /// 409 with a code of its own.
     pub(crate) fn conflict(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::CONFLICT, code, message)
     }
 
-    /// 413.
+    /// 413: the body.
     pub(crate) fn too_large(limit: usize) -> Self {
         let message = format!("the request body must be at most {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TOO_LARGE", message)
@@ -93,7 +93,7 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "ENV_TOO_LARGE", message)
     }
 
-    /// 415.
+    /// 415: the body says that it is something else.
     pub(crate) fn not_json() -> Self {
         let message = "the request body must be sent as Content-Type: application/json";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message)

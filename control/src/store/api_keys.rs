@@ -1,4 +1,9 @@
-//! Keys of the tenant and platform APIs.
+//! Keys of the tenant and platform APIs. A key that was looked up is taken as good for a moment, so
+//! that a busy client does not cost a query a request; revoking it takes effect as soon.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use miosa_injector::model::TenantId;
 use sqlx::Row as _;
@@ -18,9 +23,45 @@ pub(crate) struct ApiKey {
     pub(crate) revoked_at: Option<Millis>,
 }
 
+/// Keys that were found good a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct RecentKeys(Mutex<BTreeMap<TokenHash, (Instant, Arc<ApiKey>)>>);
+
+impl RecentKeys {
+    fn get(&self, hash: &TokenHash) -> Option<Arc<ApiKey>> {
+        let keys = self.locked();
+        let (found_at, key) = keys.get(hash)?;
+        (found_at.elapsed() < TRUSTED_FOR).then(|| Arc::clone(key))
+    }
+
+    fn keep(&self, hash: TokenHash, key: &Arc<ApiKey>) {
+        let mut keys = self.locked();
+        if keys.len() >= MAX_RECENT {
+            keys.retain(|_, (found_at, _)| found_at.elapsed() < TRUSTED_FOR);
+        }
+        if keys.len() < MAX_RECENT {
+            keys.insert(hash, (Instant::now(), Arc::clone(key)));
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<TokenHash, (Instant, Arc<ApiKey>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Store {
-    /// The key with this hash, unless it is revoked.
-    pub(crate) async fn api_key(&self, hash: &TokenHash) -> Result<Option<ApiKey>, StoreError> {
+    /// The key with this hash, unless it was revoked, at the latest half a second ago.
+    pub(crate) async fn api_key(&self, hash: &TokenHash) -> Result<Option<Arc<ApiKey>>, StoreError> {
+        if let Some(key) = self.0.recent_keys.get(hash) {
+            return Ok(Some(key));
+        }
+        let Some(key) = self.stored_api_key(hash).await? else { return Ok(None) };
+        let key = Arc::new(key);
+        self.0.recent_keys.keep(*hash, &key);
+        Ok(Some(key))
+    }
+
+    async fn stored_api_key(&self, hash: &TokenHash) -> Result<Option<ApiKey>, StoreError> {
         let row = sqlx::query(
             "SELECT id, role, tenant_id, created_at, revoked_at FROM api_keys
              WHERE hash = $1 AND revoked_at IS NULL",
@@ -107,3 +148,7 @@ fn read(row: &AnyRow) -> Result<ApiKey, StoreError> {
         revoked_at: row.try_get::<Option<i64>, _>("revoked_at").doing(DOING)?.map(Millis),
     })
 }
+
+/// Half of the second within which a revoked key must be refused.
+const TRUSTED_FOR: Duration = Duration::from_millis(500);
+const MAX_RECENT: usize = 10_000;

@@ -48,12 +48,8 @@ impl Store {
     }
 }
 
-/// What is announced of a commit.
-pub(super) fn payload(tenant: &str, host: Option<&str>, number: i64) -> String {
-    format!("{number} {tenant} {}", host.unwrap_or_default())
-}
-
-/// What is not understood, such as a later version's form, is a reason to look at everything.
+/// Reads `NUMBER TENANT HOST`, as the writers announce it, tenant and host being empty where there is
+/// none. What is not understood, such as a later version's form, is a reason to look at everything.
 fn parse(payload: &str) -> Committed {
     let mut words = payload.splitn(3, ' ');
     let (number, tenant, host) = (words.next(), words.next(), words.next());
@@ -64,7 +60,7 @@ fn parse(payload: &str) -> Committed {
     Committed { tenant: Arc::from(tenant), host, number }
 }
 
-pub(super) const CHANNEL: &str = "miosa_changes";
+const CHANNEL: &str = "miosa_changes";
 const PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -73,10 +69,12 @@ mod tests {
 
     #[test]
     fn what_is_announced_is_understood() {
-        for (tenant, host) in [("t1", Some("host_1")), ("t1", None), ("", Some("host_1")), ("", None)] {
+        for (payload, tenant, host) in
+            [("7 t1 host_1", "t1", Some("host_1")), ("7 t1 ", "t1", None), ("7  host_1", "", Some("host_1"))]
+        {
             let expected = Committed { tenant: tenant.into(), host: host.map(Arc::from), number: 7 };
-            assert_eq!(parse(&payload(tenant, host, 7)), expected);
+            assert_eq!(parse(payload), expected);
         }
-        assert_eq!(parse("nonsense").number, 0);
+        assert_eq!(parse("nonsense"), Committed::unknown());
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use sqlx::{Any, AnyConnection, Transaction};
 
 use super::feed::{Committed, Feed};
-use super::{Database, Doing as _, Store, StoreError, listen};
+use super::{Database, Doing as _, Store, StoreError};
 use crate::clock::Millis;
 
 /// Who writes, and in which request: the who of the audit row.
@@ -105,12 +105,8 @@ impl Write {
 
     /// Commits, and tells listeners. The change number is counted per tenant.
     pub(crate) async fn commit(mut self, entry: Entry<'_>) -> Result<i64, StoreError> {
-        let number = self.number(&entry).await.doing("take a change number")?;
-        self.record(&entry, number).await.doing("record a change")?;
+        let number = self.record(&entry).await.doing("record a change")?;
         let told = Told::prepare(&self.store.0.feed, &entry);
-        if matches!(self.store.0.database, Database::Postgres(_)) {
-            notify(&mut self.transaction, &entry, number).await.doing("announce a change")?;
-        }
         self.transaction.commit().await.doing("commit a write")?;
         told.with(number);
         Ok(number)
@@ -121,19 +117,28 @@ impl Write {
         self.transaction.rollback().await.doing("roll back a write")
     }
 
-    async fn number(&mut self, entry: &Entry<'_>) -> Result<i64, sqlx::Error> {
-        sqlx::query_scalar(
-            "INSERT INTO change_counters (tenant_id, number) VALUES ($1, 1)
-             ON CONFLICT (tenant_id) DO UPDATE SET number = change_counters.number + 1
-             RETURNING number",
-        )
-        .bind(entry.tenant)
-        .fetch_one(&mut *self.transaction)
-        .await
-    }
-
-    async fn record(&mut self, entry: &Entry<'_>, number: i64) -> Result<(), sqlx::Error> {
-        for record in std::iter::once(&entry.record).chain(entry.also) {
+    /// Takes the change number and writes the rows that go with it, in one step: each step is a trip
+    /// to the database and back, while others wait.
+    async fn record(&mut self, entry: &Entry<'_>) -> Result<i64, sqlx::Error> {
+        let statement = match self.store.0.database {
+            Database::Sqlite(_) => RECORD_ON_SQLITE,
+            Database::Postgres(_) => RECORD_ON_POSTGRES,
+        };
+        // `fetch_one` would look at the first of several statements only.
+        let numbers: Vec<i64> = sqlx::query_scalar(statement)
+            .bind(entry.tenant)
+            .bind(entry.record.kind)
+            .bind(entry.record.id)
+            .bind(entry.host.unwrap_or_default())
+            .bind(self.at.0)
+            .bind(self.origin.actor.as_str())
+            .bind(entry.action)
+            .bind(self.origin.request_id.as_str())
+            .bind(serde_json::json!({ "fields": entry.fields }).to_string())
+            .fetch_all(&mut *self.transaction)
+            .await?;
+        let number = *numbers.first().ok_or(sqlx::Error::RowNotFound)?;
+        for record in entry.also {
             sqlx::query(
                 "INSERT INTO changes (tenant_id, number, record_kind, record_id, host_id)
                  VALUES ($1, $2, $3, $4, $5)",
@@ -146,35 +151,8 @@ impl Write {
             .execute(&mut *self.transaction)
             .await?;
         }
-        sqlx::query(
-            "INSERT INTO audit (tenant_id, number, at, actor, action, record_id, request_id, detail)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(entry.tenant)
-        .bind(number)
-        .bind(self.at.0)
-        .bind(self.origin.actor.as_str())
-        .bind(entry.action)
-        .bind(entry.record.id)
-        .bind(self.origin.request_id.as_str())
-        .bind(serde_json::json!({ "fields": entry.fields }).to_string())
-        .execute(&mut *self.transaction)
-        .await
-        .map(drop)
+        Ok(number)
     }
-}
-
-async fn notify(
-    transaction: &mut Transaction<'static, Any>,
-    entry: &Entry<'_>,
-    number: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("SELECT COUNT(*) FROM (SELECT pg_notify($1, $2)) AS told")
-        .bind(listen::CHANNEL)
-        .bind(listen::payload(entry.tenant, entry.host, number))
-        .fetch_one(&mut **transaction)
-        .await
-        .map(drop)
 }
 
 /// Tells of a change also when the request is given up while its commit is under way: then nobody
@@ -204,6 +182,33 @@ impl Drop for Told<'_> {
         }
     }
 }
+
+/// `SQLite` runs several statements in one step.
+const RECORD_ON_SQLITE: &str = "
+    INSERT INTO change_counters (tenant_id, number) VALUES ($1, 1)
+        ON CONFLICT (tenant_id) DO UPDATE SET number = change_counters.number + 1;
+    INSERT INTO changes (tenant_id, number, record_kind, record_id, host_id)
+        SELECT $1, number, $2, $3, $4 FROM change_counters WHERE tenant_id = $1;
+    INSERT INTO audit (tenant_id, number, at, actor, action, record_id, request_id, detail)
+        SELECT $1, number, $5, $6, $7, $3, $8, $9 FROM change_counters WHERE tenant_id = $1;
+    SELECT number FROM change_counters WHERE tenant_id = $1";
+
+/// `PostgreSQL` runs several parts of one statement, and announces the change along with them: it
+/// holds announcements back until the commit. `listen` reads it.
+const RECORD_ON_POSTGRES: &str = "
+    WITH counted AS (
+        INSERT INTO change_counters (tenant_id, number) VALUES ($1, 1)
+        ON CONFLICT (tenant_id) DO UPDATE SET number = change_counters.number + 1
+        RETURNING number
+    ), changed AS (
+        INSERT INTO changes (tenant_id, number, record_kind, record_id, host_id)
+        SELECT $1, number, $2, $3, $4 FROM counted
+    ), noted AS (
+        INSERT INTO audit (tenant_id, number, at, actor, action, record_id, request_id, detail)
+        SELECT $1, number, $5, $6, $7, $3, $8, $9 FROM counted
+    )
+    SELECT number FROM counted
+    WHERE pg_notify('miosa_changes', number || ' ' || $1 || ' ' || $4) IS NOT NULL";
 
 #[cfg(test)]
 mod tests {

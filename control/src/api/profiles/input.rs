@@ -186,7 +186,7 @@ fn tools(value: Value) -> Result<Box<RawValue>, String> {
         .into_iter()
         .map(string)
         .collect::<Result<_, _>>()
-        .map_err(|_| "must be an array of strings")?;
+        .map_err(|_not_a_string| "must be an array of strings")?;
     // MIOSA_AGENT_TOOLS lists them between commas.
     let listable = |name: &String| {
         !name.is_empty() && name.len() <= MAX_TOOL && !name.chars().any(|c| c == ',' || c.is_control())
