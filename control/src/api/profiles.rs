@@ -18,6 +18,7 @@ use super::error::ApiError;
 use super::idempotency::IdempotencyKey;
 use super::query::Params;
 use super::record_id::{RecordId, not_found};
+use super::wait::{Wait, Written};
 use crate::app::App;
 use crate::auth::Access;
 use crate::page::Page;
@@ -64,7 +65,7 @@ async fn create(
 ) -> Result<Response, ApiError> {
     caller.may(Access::Write)?;
     let tenant = caller.tenant().as_str();
-    let dry_run = params.switch("dry_run");
+    let (dry_run, wait) = (params.switch("dry_run"), Wait::take(&mut params));
     let idempotent = idempotency.with(body.bytes(), app.store.master_key());
     let (columns, given) = input::parse_new(body.into_fields(), params)?;
 
@@ -76,7 +77,7 @@ async fn create(
         && let Some(answer) = idempotent.replay(&mut write, tenant).await?
     {
         write.rollback().await?;
-        return Ok(answer);
+        return Ok(wait.answer(&app, written(tenant, None), answer).await);
     }
     let unseated = unseat(&mut write, tenant, &columns, "").await?;
     let row = match write.insert_profile(tenant, &columns).await? {
@@ -93,8 +94,8 @@ async fn create(
     if let Some(idempotent) = &idempotent {
         idempotent.keep(&mut write, tenant, &key, &answer).await?;
     }
-    commit(write, tenant, "profile.create", (&row.id, unseated.as_deref()), &given).await?;
-    Ok(answer.into_response())
+    let number = commit(write, tenant, "profile.create", (&row.id, unseated.as_deref()), &given).await?;
+    Ok(wait.answer(&app, written(tenant, Some(number)), answer).await)
 }
 
 async fn update(
@@ -106,7 +107,7 @@ async fn update(
 ) -> Result<Response, ApiError> {
     caller.may(Access::Write)?;
     let (tenant, id) = (caller.tenant().as_str(), id.as_str());
-    let dry_run = params.switch("dry_run");
+    let (dry_run, wait) = (params.switch("dry_run"), Wait::take(&mut params));
     let seen = app.store.profile(tenant, id).await?.ok_or_else(not_found::<ProfileId>)?;
     let (patch, given) = Patch::parse(body.into_fields(), params, &seen.columns, &Shown::of(&seen))?;
 
@@ -129,8 +130,8 @@ async fn update(
         return Ok(answer.into_response());
     }
     let answer = Answer::record(StatusCode::OK, &Shown::of(&row))?;
-    commit(write, tenant, "profile.update", (id, unseated.as_deref()), &given).await?;
-    Ok(answer.into_response())
+    let number = commit(write, tenant, "profile.update", (id, unseated.as_deref()), &given).await?;
+    Ok(wait.answer(&app, written(tenant, Some(number)), answer).await)
 }
 
 async fn delete(
@@ -138,22 +139,28 @@ async fn delete(
     caller: TenantCaller,
     RecordId(id): RecordId<ProfileId>,
     mut params: Params,
-) -> Result<Answer, ApiError> {
+) -> Result<Response, ApiError> {
     caller.may(Access::Write)?;
     let (tenant, id) = (caller.tenant().as_str(), id.as_str());
-    let dry_run = params.switch("dry_run");
+    let (dry_run, wait) = (params.switch("dry_run"), Wait::take(&mut params));
     params.finish()?;
     if dry_run {
         let row = app.store.profile(tenant, id).await?.ok_or_else(not_found::<ProfileId>)?;
-        return Answer::dry_run("delete", Some(Shown::of(&row)), None, Vec::new());
+        let answer = Answer::dry_run("delete", Some(Shown::of(&row)), None, Vec::new())?;
+        return Ok(answer.into_response());
     }
     let mut write = app.store.begin(caller.origin()).await?;
     if !write.delete_profile(tenant, id).await? {
         write.rollback().await?;
         return Err(not_found::<ProfileId>());
     }
-    commit(write, tenant, "profile.delete", (id, None), &[]).await?;
-    Answer::deleted(id)
+    let number = commit(write, tenant, "profile.delete", (id, None), &[]).await?;
+    Ok(wait.answer(&app, written(tenant, Some(number)), Answer::deleted(id)?).await)
+}
+
+/// A profile concerns every host that has resources of its tenant.
+fn written(tenant: &str, number: Option<i64>) -> Written<'_> {
+    Written { tenant, host: None, number }
 }
 
 /// Makes room for a new default; gives the id of the former one.
@@ -172,7 +179,7 @@ async fn commit(
     action: &'static str,
     (id, unseated): (&str, Option<&str>),
     fields: &[&'static str],
-) -> Result<(), StoreError> {
+) -> Result<i64, StoreError> {
     let unseated = unseated.map(|id| Record { kind: "profile", id });
     let entry = Entry {
         tenant,
@@ -182,7 +189,7 @@ async fn commit(
         host: None,
         fields,
     };
-    write.commit(entry).await.map(drop)
+    write.commit(entry).await
 }
 
 async fn name_taken(write: Write) -> Result<Response, ApiError> {

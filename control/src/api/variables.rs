@@ -18,6 +18,7 @@ use super::error::ApiError;
 use super::idempotency::IdempotencyKey;
 use super::query::Params;
 use super::record_id::{RecordId, not_found};
+use super::wait::{Wait, Written};
 use crate::app::App;
 use crate::auth::Access;
 use crate::page::Page;
@@ -68,7 +69,7 @@ async fn upsert(
 ) -> Result<Response, ApiError> {
     caller.may(Access::Write)?;
     let tenant = caller.tenant().as_str();
-    let dry_run = params.switch("dry_run");
+    let (dry_run, wait) = (params.switch("dry_run"), Wait::take(&mut params));
     let idempotent = idempotency.with(body.bytes(), app.store.master_key());
     let upsert = Upsert::parse(body.into_fields(), params)?;
 
@@ -97,7 +98,7 @@ async fn upsert(
         && let Some(answer) = idempotent.replay(&mut write, tenant).await?
     {
         write.rollback().await?;
-        return Ok(answer);
+        return Ok(wait.answer(&app, written(tenant, None), answer).await);
     }
     let (upserted, row) = write.upsert_variable(tenant, identity, &change).await?;
     let (status, action) = match upserted {
@@ -108,8 +109,8 @@ async fn upsert(
     if let Some(idempotent) = &idempotent {
         idempotent.keep(&mut write, tenant, &key, &answer).await?;
     }
-    write.commit(entry(tenant, action, &row.columns.id, &upsert.given)).await?;
-    Ok(answer.into_response())
+    let number = write.commit(entry(tenant, action, &row.columns.id, &upsert.given)).await?;
+    Ok(wait.answer(&app, written(tenant, Some(number)), answer).await)
 }
 
 async fn update(
@@ -118,10 +119,10 @@ async fn update(
     RecordId(id): RecordId<VariableId>,
     mut params: Params,
     body: Body,
-) -> Result<Answer, ApiError> {
+) -> Result<Response, ApiError> {
     caller.may(Access::Write)?;
     let (tenant, id) = (caller.tenant().as_str(), id.as_str());
-    let dry_run = params.switch("dry_run");
+    let (dry_run, wait) = (params.switch("dry_run"), Wait::take(&mut params));
     // Outside the write, so that it stays short: what is compared here never changes, and a row
     // that goes away in between is noticed by the update.
     let before = app.store.variable(tenant, id).await?.ok_or_else(not_found::<VariableId>)?;
@@ -147,10 +148,12 @@ async fn update(
     let shown = Shown::of(&row, &caller);
     if dry_run {
         write.rollback().await?;
-        return Answer::dry_run("update", Some(Shown::of(&before, &caller)), Some(shown), Vec::new());
+        let answer = Answer::dry_run("update", Some(Shown::of(&before, &caller)), Some(shown), Vec::new())?;
+        return Ok(answer.into_response());
     }
-    write.commit(entry(tenant, "variable.update", id, &patch.given)).await?;
-    Answer::record(StatusCode::OK, &shown)
+    let answer = Answer::record(StatusCode::OK, &shown)?;
+    let number = write.commit(entry(tenant, "variable.update", id, &patch.given)).await?;
+    Ok(wait.answer(&app, written(tenant, Some(number)), answer).await)
 }
 
 async fn delete(
@@ -158,22 +161,23 @@ async fn delete(
     caller: TenantCaller,
     RecordId(id): RecordId<VariableId>,
     mut params: Params,
-) -> Result<Answer, ApiError> {
+) -> Result<Response, ApiError> {
     caller.may(Access::Write)?;
     let (tenant, id) = (caller.tenant().as_str(), id.as_str());
-    let dry_run = params.switch("dry_run");
+    let (dry_run, wait) = (params.switch("dry_run"), Wait::take(&mut params));
     params.finish()?;
     if dry_run {
         let row = app.store.variable(tenant, id).await?.ok_or_else(not_found::<VariableId>)?;
-        return Answer::dry_run("delete", Some(Shown::of(&row, &caller)), None, Vec::new());
+        let answer = Answer::dry_run("delete", Some(Shown::of(&row, &caller)), None, Vec::new())?;
+        return Ok(answer.into_response());
     }
     let mut write = app.store.begin(caller.origin()).await?;
     if !write.delete_variable(tenant, id).await? {
         write.rollback().await?;
         return Err(not_found::<VariableId>());
     }
-    write.commit(entry(tenant, "variable.delete", id, &[])).await?;
-    Answer::deleted(id)
+    let number = write.commit(entry(tenant, "variable.delete", id, &[])).await?;
+    Ok(wait.answer(&app, written(tenant, Some(number)), Answer::deleted(id)?).await)
 }
 
 /// A variable as clients see it.
@@ -219,6 +223,11 @@ fn action(upserted: Upserted) -> &'static str {
         Upserted::Created => "create",
         Upserted::Updated => "update",
     }
+}
+
+/// A variable concerns every host that has resources of its tenant.
+fn written(tenant: &str, number: Option<i64>) -> Written<'_> {
+    Written { tenant, host: None, number }
 }
 
 fn entry<'a>(tenant: &'a str, action: &'static str, id: &'a str, fields: &'a [&'static str]) -> Entry<'a> {

@@ -301,3 +301,23 @@ async fn lists_are_filtered() {
         assert_eq!(refused.bad_fields(), [field], "{query}");
     }
 }
+
+#[tokio::test]
+async fn a_write_may_wait_for_the_hosts() {
+    let Some(control) = open().await else { return };
+    let client = control.tenant("t1");
+    let body = json!({"scope": "tenant", "name": "A", "value": "1"});
+    // No host has a resource of this tenant, so that none lacks the change.
+    let made = client.post(&format!("{BASE}?wait=5"), body.clone()).send().await;
+    assert_eq!(made.header("miosa-applied"), Some("yes"));
+    let id = path(&made.data(201));
+    let changed = client.patch(&format!("{id}?wait=5"), json!({"enabled": false})).send().await;
+    assert_eq!((changed.status.as_u16(), changed.header("miosa-applied")), (200, Some("yes")));
+    let deleted = client.delete(&format!("{id}?wait=0")).send().await;
+    assert_eq!((deleted.status.as_u16(), deleted.header("miosa-applied")), (200, Some("yes")));
+    assert_eq!(client.post(BASE, body.clone()).send().await.header("miosa-applied"), None);
+    for bad in ["61", "-1", "soon"] {
+        let refused = client.post(&format!("{BASE}?wait={bad}"), body.clone()).send().await;
+        assert_eq!(refused.bad_fields(), ["wait"]);
+    }
+}
