@@ -194,7 +194,7 @@ async fn commit(
 
 async fn name_taken(write: Write) -> Result<Response, ApiError> {
     write.rollback().await?;
-    Err(ApiError::conflict("PROFILE_NAME_TAKEN", "another profile of this scope has this name"))
+    Err(ApiError::conflict("NAME_TAKEN", "another profile of this scope has this name"))
 }
 
 /// A profile as clients see it.

@@ -59,7 +59,7 @@ async fn a_dry_run_fails_as_the_real_one_would() {
     client.post(base, json!({"name": "a", "runtime": "pi"})).send().await.data(201);
     let dry = format!("{base}?dry_run=true");
     let taken = client.post(&dry, json!({"name": "a", "runtime": "pi"})).send().await;
-    assert_eq!(taken.error(409), "PROFILE_NAME_TAKEN");
+    assert_eq!(taken.error(409), "NAME_TAKEN");
     assert_eq!(client.post(&dry, json!({"name": "b"})).send().await.bad_fields(), ["runtime"]);
     let gone = format!("{base}/arp_{}?dry_run=true", "a".repeat(20));
     assert_eq!(client.put(&gone, json!({"name": "b"})).send().await.error(404), "NOT_FOUND");

@@ -269,13 +269,13 @@ async fn a_name_is_unique_within_its_scope() {
         body["name"] = json!("same");
         body["runtime"] = json!("pi");
         profiles.push(made(&client, body.clone()).await);
-        assert_eq!(client.post(BASE, body).send().await.error(409), "PROFILE_NAME_TAKEN");
+        assert_eq!(client.post(BASE, body).send().await.error(409), "NAME_TAKEN");
     }
     let other = made(&client, json!({"name": "other", "runtime": "pi"})).await;
     let renamed = client.put(&path(&other), json!({"name": "same"})).send().await;
-    assert_eq!(renamed.error(409), "PROFILE_NAME_TAKEN");
+    assert_eq!(renamed.error(409), "NAME_TAKEN");
     let moved = client.put(&path(&profiles[1]), json!({"workspace_id": null})).send().await;
-    assert_eq!(moved.error(409), "PROFILE_NAME_TAKEN");
+    assert_eq!(moved.error(409), "NAME_TAKEN");
     let kept = client.put(&path(&profiles[0]), json!({"name": "same"})).send().await;
     assert_eq!(kept.data(200)["name"], "same");
     client.delete(&path(&profiles[0])).send().await;
@@ -309,7 +309,7 @@ async fn a_new_default_takes_the_place_of_the_former_one() {
     // One that could not be stored unseats nobody.
     client.put(&path(&b), json!({"is_default": true})).send().await.data(200);
     let taken = client.post(BASE, json!({"name": "b", "runtime": "pi", "is_default": true})).send().await;
-    assert_eq!(taken.error(409), "PROFILE_NAME_TAKEN");
+    assert_eq!(taken.error(409), "NAME_TAKEN");
     assert_eq!(defaults().await, ["b", "p"]);
 }
 
