@@ -289,6 +289,8 @@ fail() {
 clean_up() {
     local status=$?
     trap - EXIT
+    set +e
+    [ "$status" -ne 1 ] || echo "  ${red}✗ step $step did not go as told${plain}" >&2
     for pid in "${pids[@]:-}"; do [ -n "$pid" ] && kill "$pid" 2>/dev/null; done
     wait 2>/dev/null
     rm -rf "$work"

@@ -21,6 +21,7 @@ for device in null zero urandom; do
     touch "$root/dev/$device"
     mount --bind "/dev/$device" "$root/dev/$device"
 done
+ln -s /proc/self/fd "$root/dev/fd"
 cp "$shim" "$root/opt/bin/miosa-exec"
 cp "$agent" "$root/opt/bin/claude"
 mount -t proc proc "$root/proc"
