@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 pub(crate) use report::{ResourceLine, ResourceList, StatusReport};
 
+use crate::generation::{Generation, Unservable};
 use crate::intake::Shared;
 use crate::layout::RuntimeDir;
 use crate::socket::reply::{self, Reply};
@@ -80,6 +81,11 @@ impl Asked {
 }
 
 impl Admin {
+    /// Whether a verified snapshot is held and may be resolved.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.unservable().is_none()
+    }
+
     async fn answer(mut self, asked: Asked) -> Reply {
         match asked {
             Asked::Status => reply::json(StatusCode::OK, &self.status()),
@@ -126,10 +132,14 @@ impl Admin {
     }
 
     fn readiness(&self) -> Reply {
-        match self.shared.current.servable(self.shared.clock.boot_ms()) {
-            Ok(_) => reply::json(StatusCode::OK, &serde_json::json!({ "ready": true })),
-            Err(reason) => reply::error(StatusCode::SERVICE_UNAVAILABLE, reason.code(), reason.to_string()),
+        match self.unservable() {
+            None => reply::json(StatusCode::OK, &serde_json::json!({ "ready": true })),
+            Some(reason) => reply::error(StatusCode::SERVICE_UNAVAILABLE, reason.code(), reason.to_string()),
         }
+    }
+
+    fn unservable(&self) -> Option<Unservable> {
+        Generation::servable(self.shared.current.load().as_ref(), self.shared.clock.boot_ms()).err()
     }
 }
 

@@ -25,15 +25,25 @@ pub struct DiskError {
 /// the fsync of the directory. An error leaves the old file; after an error of the last step the new
 /// one may already be seen, but must not be counted on.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
-    let failed = |source| DiskError { attempt: "write", path: path.to_owned(), source };
-    let (directory, temporary) = neighbours(path).map_err(failed)?;
-    let written = write_new(&temporary, &directory, bytes).and_then(|()| fs::rename(&temporary, path));
-    if let Err(source) = written {
-        // Only tidiness: the next replacement of this file begins by removing it as well.
-        let _left_over = fs::remove_file(&temporary);
-        return Err(failed(source));
+    replace_copies(&[path], bytes)
+}
+
+/// The same for several copies in one directory, one after the other.
+pub(crate) fn replace_copies(paths: &[&Path], bytes: &[u8]) -> Result<(), DiskError> {
+    let mut synced_last = None;
+    for path in paths {
+        let failed = |source| DiskError { attempt: "write", path: (*path).to_owned(), source };
+        let (directory, temporary) = neighbours(path).map_err(failed)?;
+        let written = write_new(&temporary, &directory, bytes).and_then(|()| fs::rename(&temporary, path));
+        if let Err(source) = written {
+            // Only tidiness: the next replacement of this file begins by removing it as well.
+            let _left_over = fs::remove_file(&temporary);
+            return Err(failed(source));
+        }
+        synced_last = Some((directory, *path));
     }
-    sync_directory(&directory).map_err(failed)
+    let Some((directory, path)) = synced_last else { return Ok(()) };
+    sync_directory(&directory).map_err(|source| DiskError { attempt: "write", path: path.to_owned(), source })
 }
 
 /// Reads a regular file of at most `limit` bytes. The bytes are wiped when dropped, since they may

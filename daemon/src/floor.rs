@@ -44,8 +44,7 @@ impl Floors {
 
     /// Makes both copies this floor, durably.
     pub(crate) fn write(&self, floor: &Floor) -> Result<(), DiskError> {
-        let bytes = encode(floor);
-        self.copies.iter().try_for_each(|copy| disk::replace(copy, bytes.as_bytes()))
+        disk::replace_copies(&self.copies.each_ref().map(PathBuf::as_path), encode(floor).as_bytes())
     }
 }
 

@@ -7,7 +7,7 @@ mod answers;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use miosa_injector::model::{ResourceId, RunId};
 use miosa_injector::{Moving, ResolveError, State};
 use miosa_snapshot::{Age, Digest, KeyId, Statement, Trust, Verified};
@@ -80,14 +80,12 @@ pub(crate) enum Unservable {
 }
 
 impl Current {
-    /// The generation, if it may be served when the boot-time clock shows `boot_ms`.
-    pub(crate) fn servable(&self, boot_ms: u64) -> Result<(Arc<Generation>, Aged), Unservable> {
-        let generation = self.0.load_full().ok_or(Unservable::NotReady)?;
-        let aged = generation.servable(boot_ms)?;
-        Ok((generation, aged))
+    /// The generation, to look at and let go: costs less than to keep it.
+    pub(crate) fn load(&self) -> Guard<Option<Arc<Generation>>> {
+        self.0.load()
     }
 
-    /// The generation, servable or not.
+    /// The generation, to keep.
     pub(crate) fn generation(&self) -> Option<Arc<Generation>> {
         self.0.load_full()
     }
@@ -99,13 +97,15 @@ impl Current {
 }
 
 impl Generation {
-    /// Its age, if it may be served.
-    pub(crate) fn servable(&self, boot_ms: u64) -> Result<Aged, Unservable> {
-        let aged = self.freshness.at(boot_ms);
-        match (self.standing, aged.age) {
+    /// The generation and its age, if there is one and it may be served when the boot-time clock shows
+    /// `boot_ms`.
+    pub(crate) fn servable(current: Option<&Arc<Self>>, boot_ms: u64) -> Result<(&Self, Aged), Unservable> {
+        let generation = current.ok_or(Unservable::NotReady)?;
+        let aged = generation.freshness.at(boot_ms);
+        match (generation.standing, aged.age) {
             (Standing::SignerRevoked, _) => Err(Unservable::SignerRevoked),
             (Standing::Good, Age::Expired) => Err(Unservable::SnapshotExpired { seconds: aged.seconds }),
-            (Standing::Good, Age::Fresh | Age::Stale) => Ok(aged),
+            (Standing::Good, Age::Fresh | Age::Stale) => Ok((generation, aged)),
         }
     }
 

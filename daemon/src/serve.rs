@@ -27,7 +27,7 @@ use crate::intake::{self, Intake, Queue, RestoreError, Shared, Sockets};
 use crate::ledger::Ledger;
 use crate::settings::Settings;
 use crate::socket::bind::{self, BindError};
-use crate::socket::connection::Server;
+use crate::socket::server::Server;
 use crate::socket::{ResourceSockets, Sources};
 use crate::stop::Stop;
 
@@ -160,7 +160,7 @@ impl Daemon {
     async fn run(self, mut stop: Stop) {
         let Self { server, admin, admin_listener, intake_listener, queue, drain, _state_lock, _runtime_lock } =
             self;
-        let ready = admin.shared.current.servable(admin.shared.clock.boot_ms()).is_ok();
+        let ready = admin.is_ready();
         tracing::info!(event = "started", host_id = %admin.host_id, ready, "serving");
 
         let mut doors = JoinSet::new();

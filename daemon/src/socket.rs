@@ -2,13 +2,14 @@
 //! what the resource sockets answer. What the operators' sockets answer is in `admin` and `intake`.
 
 pub(crate) mod bind;
-pub(crate) mod connection;
 mod home;
 pub(crate) mod reply;
 pub(crate) mod request;
 mod resources;
+pub(crate) mod server;
 mod session;
-mod write_limit;
+mod stream;
+mod vigil;
 
 pub(crate) use resources::{ResourceSockets, SocketReport};
 pub(crate) use session::{Sources, unresolved};

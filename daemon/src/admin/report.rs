@@ -94,12 +94,11 @@ impl Admin {
     pub(super) fn status(&self) -> StatusReport {
         let boot_ms = self.shared.clock.boot_ms();
         let generation = self.shared.current.generation();
+        let unservable = self.unservable();
         let generation = generation.as_deref();
         let content = generation.map(|generation| &generation.content);
         let aged = generation.map(|generation| generation.freshness.at(boot_ms));
         let times = generation.map(|generation| generation.freshness.times());
-        let servable = self.shared.current.servable(boot_ms);
-        let unservable = servable.err();
         let facts = self.shared.ledger.facts();
         StatusReport {
             host_id: self.host_id.to_string(),

@@ -17,12 +17,22 @@ pub(super) struct Answers(BTreeMap<ResourceId, Mutex<OfResource>>);
 /// By run; none for the resource itself. An unknown run is not kept, so this is bounded by the state.
 type OfResource = BTreeMap<Option<RunId>, Result<Arc<Built>, ResolveError>>;
 
-/// A built answer.
+/// A built answer. Its bytes are held once: a body is made of references to them.
 pub(crate) struct Built {
-    answer: Answer,
+    answer: Arc<Answer>,
+    /// What stands before and after the moving fields, `[before, after]`.
+    content: [Bytes; 2],
     etag: HeaderValue,
-    /// The body as it was last sent: within one second all of them are the same.
-    last: Mutex<Option<(Moving, Bytes)>>,
+    /// The moving fields as they were last sent: within one second all of them are the same.
+    moved: Mutex<Option<(Moving, Bytes)>>,
+}
+
+/// One of the parts of an answer's content, as something that [`Bytes`] can refer to.
+struct Part(Arc<Answer>, PartOf);
+
+enum PartOf {
+    Before,
+    After,
 }
 
 impl Answers {
@@ -60,7 +70,10 @@ impl Built {
         let digest = HEXLOWER.encode(context.finish().as_ref());
         // Hexadecimal digits in quotes are always a header's value.
         let etag = HeaderValue::try_from(format!("\"{digest}\"")).unwrap_or(HeaderValue::from_static("\"\""));
-        Self { answer, etag, last: Mutex::new(None) }
+        let answer = Arc::new(answer);
+        let content =
+            [PartOf::Before, PartOf::After].map(|part| Bytes::from_owner(Part(Arc::clone(&answer), part)));
+        Self { answer, content, etag, moved: Mutex::new(None) }
     }
 
     /// Names the content: equal for equal content, across versions and restarts.
@@ -68,19 +81,96 @@ impl Built {
         &self.etag
     }
 
-    /// The body with these moving fields. Wiped when its last user is done.
-    pub(crate) fn body(&self, moving: Moving) -> Bytes {
-        let mut last = lock(&self.last);
-        if let Some((_, body)) = last.as_ref().filter(|(sent, _)| *sent == moving) {
-            return body.clone();
+    /// The body with these moving fields, in three pieces.
+    pub(crate) fn body(&self, moving: Moving) -> [Bytes; 3] {
+        let [before, after] = self.content.clone();
+        [before, self.moved(moving), after]
+    }
+
+    fn moved(&self, moving: Moving) -> Bytes {
+        let mut moved = lock(&self.moved);
+        if let Some((_, bytes)) = moved.as_ref().filter(|(sent, _)| *sent == moving) {
+            return bytes.clone();
         }
-        let body = Bytes::from_owner(self.answer.body(moving));
-        *last = Some((moving, body.clone()));
-        body
+        let whole = self.answer.body(moving);
+        let [before, after] = self.answer.content();
+        let middle = whole.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+        let bytes = Bytes::copy_from_slice(middle.unwrap_or_default());
+        *moved = Some((moving, bytes.clone()));
+        bytes
+    }
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        let [before, after] = self.0.content();
+        match self.1 {
+            PartOf::Before => before,
+            PartOf::After => after,
+        }
     }
 }
 
 /// A panic while one of these locks was held left nothing half done: each guards single assignments.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use miosa_injector::State;
+
+    use super::*;
+    use crate::publisher::{resources, run};
+
+    fn state(value: &str) -> State {
+        let mut records = resources(&[("sbx-1", "t1", value), ("sbx-2", "t1", "other")]);
+        let run = run("run_1", "sbx-1");
+        records.runs.insert(run.id.clone(), run);
+        State::new(records).unwrap()
+    }
+
+    fn answers(state: &State) -> Answers {
+        Answers::for_resources(state.records().resources.keys())
+    }
+
+    #[test]
+    fn the_pieces_are_the_whole_body_whatever_moves() {
+        let (id, state) = ("sbx-1".parse().unwrap(), state("hello"));
+        let built = answers(&state).get_or_build(&state, &id, None).unwrap();
+        let expected = resolve(&state, &id, None).unwrap().answer();
+        for age_seconds in [0, 1, 1, 100_000] {
+            let moving = Moving { snapshot_version: 7, stale: age_seconds > 1, age_seconds };
+            assert_eq!(built.body(moving).concat(), *expected.body(moving));
+        }
+    }
+
+    #[test]
+    fn an_answer_is_built_once_for_each_resource_and_run() {
+        let (id, run_id, state) = ("sbx-1".parse().unwrap(), "run_1".parse().unwrap(), state("hello"));
+        let answers = answers(&state);
+        let build = |run: Option<&RunId>| answers.get_or_build(&state, &id, run).unwrap();
+        assert!(Arc::ptr_eq(&build(None), &build(None)));
+        assert!(Arc::ptr_eq(&build(Some(&run_id)), &build(Some(&run_id))));
+        assert!(!Arc::ptr_eq(&build(None), &build(Some(&run_id))));
+    }
+
+    #[test]
+    fn the_etag_follows_the_content() {
+        let id = "sbx-1".parse().unwrap();
+        let etag = |state: &State| answers(state).get_or_build(state, &id, None).unwrap().etag().clone();
+        assert_eq!(etag(&state("hello")), etag(&state("hello")));
+        assert_ne!(etag(&state("hello")), etag(&state("changed")));
+    }
+
+    #[test]
+    fn unknown_runs_take_no_room() {
+        let (id, state) = ("sbx-1".parse().unwrap(), state("hello"));
+        let answers = answers(&state);
+        for number in 0..100 {
+            let run = format!("run_of_nobody_{number}").parse().unwrap();
+            assert!(answers.get_or_build(&state, &id, Some(&run)).is_err());
+        }
+        assert!(lock(&answers.0[&id]).is_empty());
+    }
 }

@@ -89,7 +89,8 @@ impl World {
 
     /// What resource `sbx-1` is greeted with, or why it isn't.
     fn greeting(&self) -> Result<String, Unservable> {
-        let (generation, _) = self.shared.current.servable(self.shared.clock.boot_ms())?;
+        let current = self.shared.current.load();
+        let (generation, _) = Generation::servable(current.as_ref(), self.shared.clock.boot_ms())?;
         let state = &generation.content.state;
         let env = &state.records().resources[&"sbx-1".parse().unwrap()].env;
         Ok(env[&EnvName::parse("GREETING").unwrap()].expose().to_owned())

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::{Method, StatusCode};
 use miosa_injector::protocol::ErrorBody;
@@ -125,7 +126,7 @@ impl Carrier {
         stream: &mut Connection,
         beginning: Beginning,
         position: &Position,
-    ) -> Result<Lines, SessionEnd> {
+    ) -> Result<Lines<Incoming>, SessionEnd> {
         let path = match (beginning, position) {
             (
                 Beginning::Position,

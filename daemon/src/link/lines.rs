@@ -1,19 +1,20 @@
 //! The stream of updates cut into lines, each within a size and a time. What is in a line is looked at
 //! no closer than to see which door it goes to.
 
+use std::error::Error;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::Body;
 use miosa_snapshot::MAX_ENVELOPE_BYTES;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// The lines of a stream.
-pub(super) struct Lines {
-    body: Incoming,
+pub(super) struct Lines<B> {
+    body: B,
     buffer: BytesMut,
     /// Everything before this is known to hold no line end.
     searched: usize,
@@ -38,7 +39,7 @@ pub(super) enum LinesEnd {
     #[error("the control plane ended the stream")]
     Ended,
     #[error("the stream broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Box<dyn Error + Send + Sync>),
     #[error("the control plane was silent for {} s", SILENCE.as_secs())]
     Silent,
     #[error("a line of the stream took longer than {} s", WHOLE_LINE.as_secs())]
@@ -49,8 +50,12 @@ pub(super) enum LinesEnd {
     Malformed,
 }
 
-impl Lines {
-    pub(super) fn new(body: Incoming) -> Self {
+impl<B> Lines<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    pub(super) fn new(body: B) -> Self {
         Self { body, buffer: BytesMut::new(), searched: 0 }
     }
 
@@ -79,9 +84,9 @@ impl Lines {
         };
         match frame.map_err(|_late| LinesEnd::Silent)? {
             None => Err(LinesEnd::Ended),
-            Some(Err(error)) => Err(LinesEnd::Broken(error)),
+            Some(Err(error)) => Err(LinesEnd::Broken(error.into())),
             Some(Ok(frame)) => {
-                self.buffer.extend(frame.into_data());
+                self.buffer.extend_from_slice(&frame.into_data().unwrap_or_default());
                 Ok(())
             }
         }
@@ -138,7 +143,77 @@ const MAX_LINE_BYTES: usize = MAX_ENVELOPE_BYTES.saturating_add(64);
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::Frame;
+    use tokio::time::{Sleep, sleep};
+
     use super::*;
+
+    /// A stream that sends the same bytes again and again, each time after a pause, and then no more.
+    struct Trickle {
+        bytes: &'static [u8],
+        times: usize,
+        pause: Duration,
+        pausing: Pin<Box<Sleep>>,
+    }
+
+    impl Body for Trickle {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.times == 0 || self.pausing.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.times = self.times.saturating_sub(1);
+            self.pausing = Box::pin(sleep(self.pause));
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(self.bytes)))))
+        }
+    }
+
+    fn trickle(bytes: &'static [u8], times: usize, seconds: u64) -> Lines<Trickle> {
+        let pause = Duration::from_secs(seconds);
+        Lines::new(Trickle { bytes, times, pause, pausing: Box::pin(sleep(pause)) })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_control_plane_that_is_silent_is_left() {
+        let began = Instant::now();
+        let mut lines = trickle(b"\n", 4, 15);
+        for _ in 0..4 {
+            assert_eq!(lines.next().await.unwrap(), Line::Empty);
+        }
+        assert!(matches!(lines.next().await, Err(LinesEnd::Silent)));
+        assert_eq!(began.elapsed().as_secs(), 4 * 15 + SILENCE.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_never_ends_is_not_waited_for() {
+        let began = Instant::now();
+        assert!(matches!(trickle(b"x", 1_000_000, 10).next().await, Err(LinesEnd::Slow)));
+        assert_eq!(began.elapsed().as_secs(), 10 + WHOLE_LINE.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_is_too_long_is_not_kept() {
+        static CHUNK: [u8; 1024 * 1024] = [b'x'; 1024 * 1024];
+        assert!(matches!(trickle(&CHUNK, 1_000, 1).next().await, Err(LinesEnd::Long)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_are_found_wherever_the_stream_is_cut() {
+        let mut lines = trickle(b"{\"a\":1}\n\n{\"update\":{}", 2, 1);
+        assert_eq!(lines.next().await.unwrap(), Line::Unknown);
+        assert_eq!(lines.next().await.unwrap(), Line::Empty);
+        assert!(matches!(lines.next().await, Err(LinesEnd::Malformed)));
+        assert_eq!(lines.next().await.unwrap(), Line::Empty);
+    }
 
     #[test]
     fn lines_are_told_apart_and_their_bytes_kept() {

@@ -1,14 +1,16 @@
 //! Answers as they go on the wire: JSON, the one error shape, and whether the connection goes on.
 
-use bytes::Bytes;
+use bytes::buf::Chain;
+use bytes::{Buf as _, Bytes};
 use http_body_util::Full;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use miosa_injector::protocol::ErrorBody;
 use serde::Serialize;
 
-/// The body of every answer.
-pub(crate) type Body = Full<Bytes>;
+/// The body of every answer: up to three pieces, so that an answer built once is sent without being
+/// put together anew.
+pub(crate) type Body = Full<Chain<Bytes, Chain<Bytes, Bytes>>>;
 
 /// An answer.
 pub(crate) type Reply = Response<Body>;
@@ -22,9 +24,15 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
 
 /// Bytes of a type.
 pub(crate) fn bytes(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
-    let mut reply = Response::new(Full::new(body));
-    *reply.status_mut() = status;
+    let mut reply = pieces(status, [body, Bytes::new(), Bytes::new()]);
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply
+}
+
+/// Bytes in three pieces, and no header.
+pub(crate) fn pieces(status: StatusCode, [first, second, third]: [Bytes; 3]) -> Reply {
+    let mut reply = Response::new(Full::new(first.chain(second.chain(third))));
+    *reply.status_mut() = status;
     reply
 }
 

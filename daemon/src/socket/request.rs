@@ -2,8 +2,7 @@
 //! what a proxy, a browser or a smuggler could make of a resource's socket.
 
 use hyper::body::Body;
-use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use hyper::{HeaderMap, Method, Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 
 use super::reply::{self, Reply};
 
@@ -28,13 +27,10 @@ pub(crate) fn check_plain_get<B: Body>(request: &Request<B>) -> Result<(), Rejec
     if request.uri().scheme().is_some() || request.uri().authority().is_some() {
         return Err(Rejection::bad("the request target must be a path"));
     }
-    let headers = request.headers();
-    if headers.contains_key(TRANSFER_ENCODING)
-        || headers.contains_key(CONTENT_LENGTH) && !request.body().is_end_stream()
-    {
-        return Err(Rejection::bad("a request here has no body"));
+    for name in request.headers().keys() {
+        check_header(name.as_str(), request.body())?;
     }
-    check_direct(headers)
+    Ok(())
 }
 
 /// The values of the query's parameters, in the order of `names`. Unknown and repeated parameters are
@@ -67,6 +63,10 @@ impl Rejection {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
+    fn header(name: &str) -> Self {
+        Self::bad(format!("a request here must not carry the header {name}"))
+    }
+
     /// A path that is not there.
     pub(crate) fn unknown_path() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
@@ -81,17 +81,14 @@ impl From<Rejection> for Reply {
 
 /// Having the socket is the identity, so a request that somebody passes on for somebody else is
 /// refused: it would be answered with the secrets of whoever holds the socket.
-fn check_direct(headers: &HeaderMap) -> Result<(), Rejection> {
-    for name in headers.keys() {
-        let passed_on = match name.as_str() {
-            "forwarded" | "via" | "origin" | "upgrade" | "expect" => true,
-            name => name.starts_with("x-forwarded-"),
-        };
-        if passed_on {
-            return Err(Rejection::bad(format!("a request here must not carry the header {name}")));
-        }
+fn check_header(name: &str, body: &impl Body) -> Result<(), Rejection> {
+    match name {
+        "content-length" if body.is_end_stream() => Ok(()),
+        "content-length" | "transfer-encoding" => Err(Rejection::bad("a request here has no body")),
+        "forwarded" | "via" | "origin" | "upgrade" | "expect" => Err(Rejection::header(name)),
+        name if name.starts_with("x-forwarded-") => Err(Rejection::header(name)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

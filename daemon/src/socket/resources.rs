@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::bind::{self, BindError};
-use super::connection::Server;
 use super::home;
+use super::server::Server;
 use super::session::{self, Sources};
 use crate::disk::{self, DiskError};
 use crate::failure::in_one_line;
@@ -126,7 +126,7 @@ impl ResourceSockets {
         let id = Arc::new(resource.id.clone());
         let sources = self.sources.clone();
         let service = move |request| {
-            let reply = session::answer(&id, &sources, &request);
+            let reply = session::answer(&id, &sources, request);
             ready(reply)
         };
         let task = self.runtime.spawn(self.server.clone().run(listener, service));

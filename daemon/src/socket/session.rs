@@ -3,18 +3,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Body;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
-use hyper::{Request, Response, StatusCode};
+use hyper::{HeaderMap, Request, StatusCode};
 use miosa_injector::model::{ResourceId, RunId};
 use miosa_injector::{Moving, ResolveError, resolve};
 
 use super::reply::{self, Reply};
 use super::request::{Rejection, check_plain_get, query};
 use crate::clock::Clock;
-use crate::generation::{Built, Content, Current, Unservable};
+use crate::generation::{Built, Content, Current, Generation, Unservable};
 
 /// All that the sockets of all resources answer from.
 #[derive(Clone)]
@@ -24,24 +22,25 @@ pub(crate) struct Sources {
 }
 
 /// Answers a request that came in by the socket of `resource`.
-pub(super) fn answer<B: Body>(resource: &ResourceId, sources: &Sources, request: &Request<B>) -> Reply {
+pub(super) fn answer<B: Body>(resource: &ResourceId, sources: &Sources, request: Request<B>) -> Reply {
     resolved(resource, sources, request).unwrap_or_else(Reply::from)
 }
 
 fn resolved<B: Body>(
     resource: &ResourceId,
     sources: &Sources,
-    request: &Request<B>,
+    request: Request<B>,
 ) -> Result<Reply, NoAnswer> {
-    let asked = Asked::read(request)?;
-    let (generation, aged) = sources.current.servable(sources.clock.boot_ms())?;
+    let asked = Asked::read(&request)?;
+    let current = sources.current.load();
+    let (generation, aged) = Generation::servable(current.as_ref(), sources.clock.boot_ms())?;
     match asked.what {
         What::Resolve => {
             let built = generation.content.answer(resource, asked.run.as_ref())?;
-            if knows(request, built.etag()) {
+            if knows(&request, built.etag()) {
                 return Ok(not_modified(&built));
             }
-            Ok(whole(&built, generation.moving(aged)))
+            Ok(whole(&built, generation.moving(aged), request.into_parts().0.headers))
         }
         What::Explain => {
             let Content { state, version, .. } = &*generation.content;
@@ -85,17 +84,18 @@ fn knows<B>(request: &Request<B>, etag: &HeaderValue) -> bool {
     })
 }
 
-fn whole(built: &Built, moving: Moving) -> Reply {
-    let mut reply = Response::new(Full::new(built.body(moving)));
-    let headers = reply.headers_mut();
+/// The headers of the request have served their time; those of the answer take over their memory.
+fn whole(built: &Built, moving: Moving, mut headers: HeaderMap) -> Reply {
+    headers.clear();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ETAG, built.etag().clone());
+    let mut reply = reply::pieces(StatusCode::OK, built.body(moving));
+    *reply.headers_mut() = headers;
     reply
 }
 
 fn not_modified(built: &Built) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::new()));
-    *reply.status_mut() = StatusCode::NOT_MODIFIED;
+    let mut reply = reply::pieces(StatusCode::NOT_MODIFIED, Default::default());
     reply.headers_mut().insert(ETAG, built.etag().clone());
     reply
 }

@@ -117,9 +117,24 @@ impl Host {
     /// Starts `serve` and waits until it answers.
     pub(crate) fn start(&mut self) {
         self.serve = Some(self.spawn("serve"));
+        self.wait_until_it_answers();
+    }
+
+    fn wait_until_it_answers(&self) {
         eventually("serve answers", || {
             Client::connect(&self.admin()).is_ok_and(|mut c| c.get("/healthz", &[]).is_ok())
         });
+    }
+
+    /// The same after a line of shell.
+    pub(crate) fn start_with(&mut self, shell: &str) {
+        let serve = self.command(&["serve"]);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{shell} && exec \"$0\" serve")).arg(env!("CARGO_BIN_EXE_miosad"));
+        command.env_clear().envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let log = File::options().create(true).append(true).open(self.path("serve.log")).unwrap();
+        self.serve = Some(Running(command.stdin(Stdio::null()).stderr(log).spawn().unwrap()));
+        self.wait_until_it_answers();
     }
 
     /// Stops `serve` as a service manager does.

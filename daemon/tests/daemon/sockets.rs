@@ -181,6 +181,19 @@ fn connections_beyond_the_limit_wait_and_harm_no_other_resource() {
 }
 
 #[test]
+fn running_out_of_descriptors_is_told_once_and_passes() {
+    let mut host = Host::enrolled();
+    host.configure("[limits]\nresource_connections = 100\n");
+    host.start_with("ulimit -n 40");
+    host.publish(1, resources(&[("sbx-1", "t1", "one")]));
+    let held: Vec<_> = (0..60).map(|_| Client::connect(&host.socket("sbx-1")).unwrap()).collect();
+    eventually("it is told", || host.log("serve").contains("accept_exhausted"));
+    drop(held);
+    assert_eq!(host.greeting("sbx-1"), "one");
+    assert_eq!(host.log("serve").matches("accept_exhausted").count(), 1);
+}
+
+#[test]
 fn a_client_that_does_not_read_loses_its_connection() {
     let mut host = Host::enrolled();
     host.configure("[limits]\nwrite_seconds = 1\nresource_connections = 1\n");

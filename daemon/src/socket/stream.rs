@@ -1,0 +1,118 @@
+//! The stream under a connection: notes when an answer is written, and writes head and body of an
+//! answer in one piece.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use zeroize::Zeroizing;
+
+use super::vigil::Pace;
+
+/// A client's stream.
+pub(super) struct PacedStream<S> {
+    stream: S,
+    pace: Arc<Pace>,
+}
+
+impl<S> PacedStream<S> {
+    pub(super) fn new(stream: S, pace: Arc<Pace>) -> Self {
+        Self { stream, pace }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for PacedStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let length = slices.iter().fold(0_usize, |sum, slice| sum.saturating_add(slice.len()));
+        if slices.len() == 1 || length > GATHERED {
+            return Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        }
+        GATHER.with_borrow_mut(|gather| {
+            gather.clear();
+            slices.iter().for_each(|slice| gather.extend_from_slice(slice));
+            Pin::new(&mut self.stream).poll_write(context, gather)
+        })
+    }
+
+    /// Has hyper hand over bodies as they are, rather than copy them into a buffer of its own for each
+    /// connection, which nobody would wipe.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// hyper flushes when its own buffers are written out.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() {
+            self.pace.flushed();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+thread_local! {
+    /// Where a head and its body are put together. One for all connections of the thread, of a fixed
+    /// size, so that at most the last answer is found in it.
+    static GATHER: RefCell<Zeroizing<Vec<u8>>> = RefCell::new(Zeroizing::new(Vec::with_capacity(GATHERED)));
+}
+
+/// Up to here, copying costs less than having the kernel gather.
+const GATHERED: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_in_pieces_arrives_whole() {
+        for size in [0, 100, GATHERED, 3 * GATHERED] {
+            let (near, mut far) = duplex(1_000);
+            let mut stream = PacedStream::new(near, Arc::default());
+            let (head, body) = (vec![1; 50], vec![2; size]);
+            let sent = async {
+                let mut left: &[u8] = &[head.clone(), body.clone()].concat();
+                while !left.is_empty() {
+                    let middle = left.len().min(50);
+                    let slices = [IoSlice::new(&left[..middle]), IoSlice::new(&left[middle..])];
+                    left = &left[stream.write_vectored(&slices).await.unwrap()..];
+                }
+                drop(stream);
+            };
+            let mut received = Vec::new();
+            let ((), read) = tokio::join!(sent, far.read_to_end(&mut received));
+            read.unwrap();
+            assert_eq!(received, [head.clone(), body.clone()].concat());
+        }
+    }
+}

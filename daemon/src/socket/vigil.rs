@@ -1,0 +1,162 @@
+//! How long a client may hold a connection without getting anywhere. Each connection notes what it is
+//! at, which costs an answer two stores; now and then all connections of a socket are looked at. So
+//! no answer sets or clears a timer.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::settings::Limits;
+
+/// What a connection is at. Written by the connection, read by its socket.
+#[derive(Debug, Default)]
+pub(super) struct Pace(AtomicU32);
+
+/// What a connection is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Waiting for a request's head, or for the rest of it.
+    Idle,
+    /// A request is being answered. How long that may take is up to whoever answers.
+    Answering,
+    /// The answer is being written.
+    Writing,
+}
+
+/// One connection as it was when it was last looked at.
+#[derive(Debug, Default)]
+pub(super) struct Vigil {
+    seen: u32,
+    quiet_for: Duration,
+}
+
+/// The times of a socket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    idle: Duration,
+    write: Duration,
+}
+
+impl Pace {
+    /// A request's head has come.
+    pub(super) fn begin_answering(&self) {
+        self.enter(Phase::Answering);
+    }
+
+    /// The answer is known.
+    pub(super) fn begin_writing(&self) {
+        self.enter(Phase::Writing);
+    }
+
+    /// Everything that was to be written is.
+    pub(super) fn flushed(&self) {
+        if self.phase() == Phase::Writing {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    /// What the connection is at.
+    pub(super) fn phase(&self) -> Phase {
+        Phase::of(self.0.load(Ordering::Relaxed))
+    }
+
+    /// A count of the phases so far, in steps of four; what the connection is at is in the remainder.
+    /// So two readings are equal only if nothing has happened in between. One task writes at a time.
+    fn enter(&self, phase: Phase) {
+        let count = self.0.load(Ordering::Relaxed) | 3;
+        self.0.store(count.wrapping_add(1) | phase.bits(), Ordering::Relaxed);
+    }
+}
+
+impl Phase {
+    fn bits(self) -> u32 {
+        match self {
+            Self::Idle => 0,
+            Self::Answering => 1,
+            Self::Writing => 2,
+        }
+    }
+
+    fn of(count: u32) -> Self {
+        match count & 3 {
+            1 => Self::Answering,
+            2 => Self::Writing,
+            _ => Self::Idle,
+        }
+    }
+}
+
+impl Patience {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { idle: limits.idle, write: limits.write }
+    }
+
+    /// How often to look. A connection ends between its time and a quarter of it later.
+    pub(super) fn period(&self) -> Duration {
+        self.idle.min(self.write).mul_f32(0.25)
+    }
+
+    /// Looks at a connection, a period after the last look: is it out of time?
+    pub(super) fn is_over(&self, vigil: &mut Vigil, pace: &Pace) -> bool {
+        let now = pace.0.load(Ordering::Relaxed);
+        if now != vigil.seen {
+            *vigil = Vigil { seen: now, quiet_for: Duration::ZERO };
+            return false;
+        }
+        vigil.quiet_for = vigil.quiet_for.saturating_add(self.period());
+        match Phase::of(now) {
+            Phase::Idle => vigil.quiet_for >= self.idle,
+            Phase::Writing => vigil.quiet_for >= self.write,
+            Phase::Answering => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience { idle: Duration::from_secs(8), write: Duration::from_secs(4) };
+
+    /// How many looks a connection outlasts when nothing happens on it.
+    fn looks(pace: &Pace) -> usize {
+        let mut vigil = Vigil::default();
+        (0..100).take_while(|_| !PATIENCE.is_over(&mut vigil, pace)).count()
+    }
+
+    #[test]
+    fn a_connection_that_asks_nothing_is_over_after_the_idle_time() {
+        assert_eq!(PATIENCE.period(), Duration::from_secs(1));
+        assert_eq!(looks(&Pace::default()), 7);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_read_is_over_after_the_write_time() {
+        let pace = Pace::default();
+        pace.begin_answering();
+        pace.begin_writing();
+        assert_eq!(looks(&pace), 4);
+    }
+
+    #[test]
+    fn an_answer_that_takes_long_to_make_is_waited_for() {
+        let pace = Pace::default();
+        pace.begin_answering();
+        pace.flushed();
+        assert_eq!(pace.phase(), Phase::Answering, "flushing nothing ends nothing");
+        assert_eq!(looks(&pace), 100);
+    }
+
+    #[test]
+    fn every_request_begins_the_time_anew() {
+        let (pace, mut vigil) = (Pace::default(), Vigil::default());
+        for _ in 0..1_000 {
+            for _ in 0..7 {
+                assert!(!PATIENCE.is_over(&mut vigil, &pace));
+            }
+            pace.begin_answering();
+            pace.begin_writing();
+            pace.flushed();
+            assert_eq!(pace.phase(), Phase::Idle);
+        }
+    }
+}
