@@ -13,8 +13,9 @@ use crate::program::{Program, command, eventually};
 
 /// A control plane and everything that hangs on it. Each program logs at its most verbose level.
 pub struct World {
-    folder: TempDir,
+    // Before the folder, so that its log is still there when it ends.
     control: RefCell<Option<Program>>,
+    folder: TempDir,
     endpoint: Endpoint,
     port: u16,
     platform_key: String,
@@ -70,8 +71,8 @@ impl World {
     /// # Panics
     /// When it does not come up.
     pub fn start_control(&self, flags: &[&str]) {
-        let mut command = self.control_command(&["serve", "--log-level", "trace", "--listen"]);
-        command.arg(format!("127.0.0.1:{}", self.port)).args(flags);
+        let mut command = self.control_command(&["serve", "--log-level", "trace"]);
+        command.arg("--listen").arg(format!("127.0.0.1:{}", self.port)).args(flags);
         let control = Program::start("miosa-control", command, &self.path("control.log"));
         self.control.replace(Some(control));
         eventually("the control plane answers", || {

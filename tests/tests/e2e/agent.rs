@@ -21,7 +21,7 @@ fn the_agent_is_pid_1_with_the_merged_environment_directory_and_command() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.starts_with("pid 1\n/usr/bin\n/bin/sh -c echo pid"), "{text}");
-    assert!(text.contains("|FROM_TENANT=a b\nc|") && text.contains("|IMAGE=kept|"), "{text}");
+    assert!(text.contains("\nFROM_TENANT=a b\nc|") && text.contains("|IMAGE=kept|"), "{text}");
     assert!(text.contains(&format!("|MIOSA_RUN_ID={run}|")), "{text}");
     assert!(text.contains("|MIOSA_SOCKET=/run/miosa/miosa.sock|"), "{text}");
 }
