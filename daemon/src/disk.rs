@@ -46,25 +46,15 @@ pub(crate) fn replace_copies(paths: &[&Path], bytes: &[u8]) -> Result<(), DiskEr
     sync_directory(&directory).map_err(|source| DiskError { attempt: "write", path: path.to_owned(), source })
 }
 
-/// Reads a regular file of at most `limit` bytes. The bytes are wiped when dropped, since they may
-/// be a key.
+/// Reads a regular file of at most `limit` bytes, and no link. The bytes are wiped when dropped, since
+/// they may be a key.
 pub(crate) fn read(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, DiskError> {
-    let failed = |source| DiskError { attempt: "read", path: path.to_owned(), source };
-    // O_NONBLOCK, so that a FIFO put in the place of a file can't make the daemon wait for a writer.
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-    if !metadata.is_file() {
-        return Err(failed(io::Error::other("it is not a regular file")));
-    }
-    if metadata.len() > limit {
-        return Err(failed(io::Error::other(format!("it is larger than {limit} bytes"))));
-    }
-    let capacity = usize::try_from(metadata.len()).unwrap_or(0).saturating_add(1);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
-    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    read_with(OFlag::O_NOFOLLOW, path, limit)
+}
+
+/// The same for a file that an operator named, who may have named a link.
+pub(crate) fn read_named(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, DiskError> {
+    read_with(OFlag::empty(), path, limit)
 }
 
 /// Removes a file. One that is not there is no error. Not durable: a file that a power cut brings
@@ -164,6 +154,25 @@ impl DiskError {
     }
 }
 
+fn read_with(flags: OFlag, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, DiskError> {
+    let failed = |source| DiskError { attempt: "read", path: path.to_owned(), source };
+    // O_NONBLOCK, so that a FIFO put in the place of a file can't make the daemon wait for a writer.
+    let flags = flags | OFlag::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+    if !metadata.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
+    if metadata.len() > limit {
+        return Err(failed(io::Error::other(format!("it is larger than {limit} bytes"))));
+    }
+    let capacity = usize::try_from(metadata.len()).unwrap_or(0).saturating_add(1);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
 fn write_new(temporary: &Path, directory: &Path, bytes: &[u8]) -> io::Result<()> {
     match fs::remove_file(temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -255,6 +264,8 @@ mod tests {
         for refused in ["link", "fifo", "."] {
             assert!(read(&at(refused), 5).is_err(), "{refused}");
         }
+        assert!(read_named(&at("link"), 5).is_ok());
+        assert!(read_named(&at("fifo"), 5).is_err());
         assert!(read(&at("file"), 4).is_err());
         assert!(read(&at("none"), 4).unwrap_err().is_missing());
     }

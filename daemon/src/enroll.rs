@@ -142,7 +142,7 @@ fn join(
 }
 
 fn trust_alone(state: &StateDir, trust: &Path, host_id: &HostId) -> Result<HostFile, EnrollError> {
-    let bytes = disk::read(trust, MAX_TRUST_BYTES)?;
+    let bytes = disk::read_named(trust, MAX_TRUST_BYTES)?;
     // Whoever names the file vouches for it; from here on it is pinned.
     let pinned = Digest::of(&bytes);
     keep_trust(state, &pinned, [bytes.as_slice()])?;
@@ -167,7 +167,7 @@ fn keep_trust<'a>(
 }
 
 fn read_ca(path: &Path) -> Result<String, EnrollError> {
-    let bytes = disk::read(path, MAX_CA_BYTES)?;
+    let bytes = disk::read_named(path, MAX_CA_BYTES)?;
     String::from_utf8(bytes.to_vec()).ok().ok_or(EnrollError::Tls(TlsError::Authorities))
 }
 

@@ -16,7 +16,7 @@ use crate::settings::Settings;
 /// # Errors
 /// When the file is neither, when `serve` does not run, or when it refuses.
 pub fn push(settings: &Settings, what: &Push) -> Result<(), CommandError> {
-    let bytes = disk::read(&what.file, MAX_ENVELOPE_BYTES)?;
+    let bytes = disk::read_named(&what.file, MAX_ENVELOPE_BYTES)?;
     let path = door_for(&bytes).ok_or_else(|| CommandError::NoEnvelope(what.file.clone()))?;
     let answer = ask(settings.runtime.intake_socket(), Method::PUT, path, Bytes::from_owner(bytes))?;
     let receipt: Value = serde_json::from_slice(&answer.body).ok().ok_or(CommandError::Answer)?;
