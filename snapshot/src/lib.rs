@@ -17,6 +17,7 @@ mod base64;
 mod digest;
 mod envelope;
 mod host;
+mod json;
 mod judge;
 mod numbers;
 mod open;

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use crate::{
     digest::Digest,
     host::HostId,
+    json::{nullable, read_object, word},
     numbers::{MAX_NUMBER, number, number_or_null},
     signing::KeyId,
 };
@@ -152,7 +153,7 @@ impl Statement {
 
     /// Reads a statement, and says where in `text` its payload stands.
     pub(crate) fn read(text: &[u8]) -> Result<(Self, Range<usize>), StatementError> {
-        let wire: Wire<'_> = serde_json::from_slice(text)
+        let wire: Wire<'_> = read_object(text)
             .map_err(|error| StatementError::Json { line: error.line(), column: error.column() })?;
         let kind = wire.check()?;
         let payload = wire.payload.get();
@@ -187,10 +188,11 @@ struct Wire<'a> {
     epoch: u64,
     #[serde(deserialize_with = "number")]
     version: u64,
+    #[serde(deserialize_with = "word")]
     kind: KindName,
     #[serde(deserialize_with = "number_or_null")]
     from: Option<u64>,
-    #[serde(deserialize_with = "digest_or_null")]
+    #[serde(deserialize_with = "nullable")]
     prev: Option<Digest>,
     #[serde(deserialize_with = "number")]
     issued_at: u64,
@@ -241,11 +243,6 @@ impl Wire<'_> {
         }
         Ok(kind)
     }
-}
-
-/// Reads a digest or null; the member itself must be there, which a plain `Option` would not ask for.
-fn digest_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
-    Option::deserialize(deserializer)
 }
 
 const FORMAT: u64 = 1;
@@ -313,6 +310,8 @@ mod tests {
             ("form", String::new()),
             ("form", "null".to_owned()),
             ("form", "[]".to_owned()),
+            ("form", positional()),
+            ("form", format!("[{}]", full())),
             ("form", format!("{}x", full())),
             ("form", format!("{}{}", full(), full())),
             ("form", format!("\u{feff}{}", full())),
@@ -337,6 +336,12 @@ mod tests {
             ("form", replaced("\"full\"", "\"Full\"")),
             ("form", replaced("\"full\"", "\"delta\"")),
             ("form", replaced("\"full\"", "0")),
+            ("form", replaced("\"full\"", "null")),
+            ("form", replaced("\"full\"", r#"{"full":null}"#)),
+            ("form", replaced("\"full\"", r#"["full"]"#)),
+            ("none", replaced("\"full\"", r#""f\u0075ll""#)),
+            ("form", replaced("\"host_1\"", r#"["host_1"]"#)),
+            ("form", replaced(&format!("\"{signer}\""), &format!("[\"{signer}\"]"))),
             ("kind", replaced("\"from\":null", "\"from\":6")),
             ("kind", replaced("\"prev\":null", &format!("\"prev\":\"{prev}\""))),
             ("form", replaced("\"prev\":null", "\"prev\":\"\"")),
@@ -481,6 +486,12 @@ mod tests {
 
     fn full() -> String {
         FULL.replace("SSSS", &Digest::of(b"signer").to_string())
+    }
+
+    /// The same values without their names.
+    fn positional() -> String {
+        let signer = Digest::of(b"signer");
+        format!(r#"[1,"host_1","{signer}",3,7,"full",null,null,10,20,30,{{"put":{{}}}}]"#)
     }
 
     fn replaced(from: &str, to: &str) -> String {

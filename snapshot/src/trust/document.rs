@@ -1,9 +1,10 @@
 //! The trust document itself: its JSON form and the rules that hold within one document.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     host::is_id,
+    json::{nullable, objects, read_object},
     numbers::{MAX_NUMBER, number},
     signing::VerifyingKey,
 };
@@ -36,7 +37,7 @@ pub struct Signer {
     #[serde(deserialize_with = "number")]
     pub expires_at: u64,
     /// The ids of the tenants that it may speak for; `None` for all of them.
-    #[serde(deserialize_with = "list_or_null")]
+    #[serde(deserialize_with = "nullable")]
     pub tenants: Option<Vec<String>>,
 }
 
@@ -86,7 +87,7 @@ impl TrustDocument {
     }
 
     pub(crate) fn read(text: &[u8]) -> Result<Self, DocumentError> {
-        let wire = serde_json::from_slice(text).map_err(json_error)?;
+        let wire = read_object(text).map_err(json_error)?;
         let Wire { format, version, epoch, threshold, roots, signers, expires_at } = wire;
         if format != FORMAT {
             return Err(DocumentError::Format);
@@ -146,6 +147,7 @@ struct Wire {
     epoch: u64,
     threshold: u32,
     roots: Vec<VerifyingKey>,
+    #[serde(deserialize_with = "objects")]
     signers: Vec<Signer>,
     #[serde(deserialize_with = "number")]
     expires_at: u64,
@@ -157,11 +159,6 @@ fn are_distinct<'a>(keys: impl Iterator<Item = &'a VerifyingKey>) -> bool {
     keys.sort_unstable();
     keys.dedup();
     keys.len() == count
-}
-
-/// Reads a list or null; the member itself must be there, which a plain `Option` would not ask for.
-fn list_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
-    Option::deserialize(deserializer)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is used with map_err")]

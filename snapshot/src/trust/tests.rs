@@ -237,6 +237,10 @@ fn every_other_text_is_refused() {
         assert!(good.contains(from), "{from}");
         good.replacen(from, to, 1)
     };
+    let signer = crate::base64::encode(document.signers[0].key.as_bytes());
+    let signer_expires_at = document.signers[0].expires_at;
+    let roots = serde_json::to_string(&document.roots).unwrap();
+    let signers = format!(r#"[{{"key":"{signer}","expires_at":{signer_expires_at},"tenants":null}}]"#);
     let members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&good).unwrap();
     let mut table: Vec<String> = Vec::new();
     for (name, value) in &members {
@@ -249,6 +253,14 @@ fn every_other_text_is_refused() {
         String::new(),
         "null".to_owned(),
         format!("{good} x"),
+        // The same values without their names, and one object more or less around them.
+        format!("[1,5,3,2,{roots},{signers},{NOW}]"),
+        format!("[{good}]"),
+        replaced(&signers, &format!(r#"[["{signer}",{signer_expires_at},null]]"#)),
+        replaced(&signers, signers.trim_matches(['[', ']'])),
+        replaced(&signers, "null"),
+        replaced(&roots, &format!("\"{root}\"")),
+        replaced(&format!("\"{root}\""), &format!("[\"{root}\"]")),
         replaced("{", r#"{"extra":1,"#),
         replaced(r#"{"key":"#, r#"{"extra":1,"key":"#),
         replaced(r#","tenants":null"#, ""),
