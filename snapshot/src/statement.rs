@@ -10,7 +10,7 @@ use crate::{
     digest::Digest,
     host::HostId,
     json::{nullable, read_object, word},
-    numbers::{MAX_NUMBER, number, number_or_null},
+    numbers::MAX_NUMBER,
     signing::KeyId,
 };
 
@@ -180,25 +180,19 @@ impl Statement {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire<'a> {
-    #[serde(deserialize_with = "number")]
     format: u64,
     host_id: HostId,
     signer: KeyId,
-    #[serde(deserialize_with = "number")]
     epoch: u64,
-    #[serde(deserialize_with = "number")]
     version: u64,
     #[serde(deserialize_with = "word")]
     kind: KindName,
-    #[serde(deserialize_with = "number_or_null")]
+    #[serde(deserialize_with = "nullable")]
     from: Option<u64>,
     #[serde(deserialize_with = "nullable")]
     prev: Option<Digest>,
-    #[serde(deserialize_with = "number")]
     issued_at: u64,
-    #[serde(deserialize_with = "number")]
     expires_at: u64,
-    #[serde(deserialize_with = "number")]
     serve_until: u64,
     #[serde(borrow)]
     payload: &'a RawValue,
@@ -217,6 +211,7 @@ impl Wire<'_> {
         if self.format != FORMAT {
             return Err(StatementError::Format);
         }
+        // `from` is never above `version`.
         let numbers = [self.epoch, self.version, self.issued_at, self.expires_at, self.serve_until];
         if numbers.into_iter().any(|number| number > MAX_NUMBER) {
             return Err(StatementError::Number);
@@ -321,8 +316,9 @@ mod tests {
             ("form", replaced("host_1", "host.1")),
             ("form", replaced("host_1", "")),
             ("form", replaced(&signer, &signer.to_uppercase())),
-            ("form", replaced("\"epoch\":3", "\"epoch\":9007199254740992")),
+            ("number", replaced("\"epoch\":3", "\"epoch\":9007199254740992")),
             ("none", replaced("\"epoch\":3", "\"epoch\":9007199254740991")),
+            ("number", replaced("\"epoch\":3", "\"epoch\":18446744073709551615")),
             ("form", replaced("\"epoch\":3", "\"epoch\":18446744073709551616")),
             ("form", replaced("\"epoch\":3", "\"epoch\":1e400")),
             ("form", replaced("\"epoch\":3", "\"epoch\":3.0")),
@@ -332,7 +328,7 @@ mod tests {
             ("form", replaced("\"epoch\":3", "\"epoch\":03")),
             ("form", replaced("\"epoch\":3", "\"epoch\":\"3\"")),
             ("form", replaced("\"epoch\":3", "\"epoch\":true")),
-            ("form", replaced("\"version\":7", "\"version\":9007199254740992")),
+            ("number", replaced("\"version\":7", "\"version\":9007199254740992")),
             ("form", replaced("\"full\"", "\"Full\"")),
             ("form", replaced("\"full\"", "\"delta\"")),
             ("form", replaced("\"full\"", "0")),
@@ -352,7 +348,7 @@ mod tests {
             ("none", on_top("incremental", 0)),
             ("kind", on_top("incremental", 7)),
             ("kind", on_top("incremental", 8)),
-            ("form", on_top("incremental", 9_007_199_254_740_992)),
+            ("kind", on_top("incremental", 9_007_199_254_740_992)),
             ("kind", on_top("heartbeat", 6)),
             ("kind", on_top("heartbeat", 8)),
             ("payload", on_top("heartbeat", 7)),
@@ -362,7 +358,7 @@ mod tests {
             ("none", replaced("\"issued_at\":10", "\"issued_at\":20")),
             ("times", replaced("\"serve_until\":30", "\"serve_until\":19")),
             ("none", replaced("\"serve_until\":30", "\"serve_until\":9007199254740991")),
-            ("form", replaced("\"serve_until\":30", "\"serve_until\":9007199254740992")),
+            ("number", replaced("\"serve_until\":30", "\"serve_until\":9007199254740992")),
             ("payload", replaced(r#"{"put":{}}"#, "[]")),
             ("payload", replaced(r#"{"put":{}}"#, "\"{}\"")),
             ("payload", replaced(r#"{"put":{}}"#, "0")),

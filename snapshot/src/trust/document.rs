@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     host::is_id,
     json::{nullable, objects, read_object},
-    numbers::{MAX_NUMBER, number},
+    numbers::MAX_NUMBER,
     signing::VerifyingKey,
 };
 
@@ -34,7 +34,6 @@ pub struct Signer {
     /// The key.
     pub key: VerifyingKey,
     /// Past this nothing that it signs is accepted, in Unix milliseconds.
-    #[serde(deserialize_with = "number")]
     pub expires_at: u64,
     /// The ids of the tenants that it may speak for; `None` for all of them.
     #[serde(deserialize_with = "nullable")]
@@ -139,17 +138,13 @@ impl TrustDocument {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire {
-    #[serde(deserialize_with = "number")]
     format: u64,
-    #[serde(deserialize_with = "number")]
     version: u64,
-    #[serde(deserialize_with = "number")]
     epoch: u64,
     threshold: u32,
     roots: Vec<VerifyingKey>,
     #[serde(deserialize_with = "objects")]
     signers: Vec<Signer>,
-    #[serde(deserialize_with = "number")]
     expires_at: u64,
 }
 
