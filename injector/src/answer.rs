@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::model::Connector;
+use crate::model::{Connector, Policy};
 use crate::payload::to_bytes;
 use crate::resolve::Resolution;
 
@@ -93,7 +93,7 @@ impl Resolution {
                 runtime: profile.runtime.as_str(),
                 tools: profile.tools.as_deref(),
                 connectors: &profile.connectors,
-                policy: &profile.policy,
+                policy: self.policy.as_ref(),
             }),
         }
     }
@@ -129,7 +129,7 @@ struct ProfileOut<'a> {
     runtime: &'a str,
     tools: Option<&'a [String]>,
     connectors: &'a [Connector],
-    policy: &'a serde_json::Map<String, Value>,
+    policy: Option<&'a Policy>,
 }
 
 /// Room for the names and digits of the moving fields.

@@ -1,5 +1,7 @@
 //! Commands that come out of the environment (`MIOSA_AGENT_COMMAND`).
 
+use crate::model::{CommandSpec, CommandSpecError};
+
 /// Why a value does not spell a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
@@ -12,6 +14,9 @@ pub enum SplitError {
     /// No word in it.
     #[error("names no program")]
     Empty,
+    /// A NUL in a word, which no argument can carry.
+    #[error("must not contain a NUL character")]
+    Nul,
 }
 
 /// Splits a command: a JSON array of strings is taken as it is, anything else is split into words as
@@ -25,9 +30,10 @@ pub fn split(text: &str) -> Result<Vec<String>, SplitError> {
     } else {
         shlex::split(text).ok_or(SplitError::Quote)?
     };
-    match words.first() {
-        Some(program) if !program.is_empty() => Ok(words),
-        _ => Err(SplitError::Empty),
+    match CommandSpec::argv(words) {
+        Ok(spec) => Ok(spec.to_argv()),
+        Err(CommandSpecError::Empty) => Err(SplitError::Empty),
+        Err(CommandSpecError::Nul) => Err(SplitError::Nul),
     }
 }
 
@@ -51,5 +57,6 @@ mod tests {
         assert_eq!(split("   "), Err(SplitError::Empty));
         assert_eq!(split("[]"), Err(SplitError::Empty));
         assert_eq!(split("''"), Err(SplitError::Empty));
+        assert_eq!(split(r#"["agent","a\u0000b"]"#), Err(SplitError::Nul));
     }
 }

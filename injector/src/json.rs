@@ -2,7 +2,10 @@
 //! own maps let the last one win in silence, which lets two readers of the same bytes disagree.
 
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
@@ -40,6 +43,39 @@ pub fn strict_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<S
             Err(D::Error::custom("must be an object"))
         }
     }
+}
+
+/// A record that is read from a JSON object only: serde's derived readers would take its members
+/// from an array too, by their position.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object(deserializer).map(Self)
+    }
+}
+
+/// Deserialises a record from a JSON object only. For `#[serde(deserialize_with)]`.
+pub(crate) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Members<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+    deserializer.deserialize_map(Members(PhantomData))
+}
+
+/// Deserialises what may be `null` but must be there. For `#[serde(deserialize_with)]`, which also
+/// takes away serde's leave to omit an `Option`.
+pub(crate) fn or_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Option::deserialize(deserializer)
 }
 
 #[derive(Clone, Copy)]

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::command;
-use crate::merge::Merged;
-use crate::model::{EnvName, MAX_ENTRY_BYTES, Profile, Run, SecretValue};
-use crate::runtime;
+use crate::merge::{Layer, Merged};
+use crate::model::{Approval, EnvName, MAX_ENTRY_BYTES, Policy, Profile, Run, Runtime, SecretValue};
+use crate::{policy, runtime};
 
 /// Where and what to start.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,9 +52,21 @@ pub(crate) struct CommandError {
     pub(crate) message: String,
 }
 
-/// Plans the launch, and offers the environment what the harness's adapter needs.
-pub(crate) fn plan(merged: &mut Merged, run: Option<&Run>, profile: Option<&Profile>) -> Launch {
-    let command = choose_command(merged, run, profile).and_then(within_limits);
+/// Plans the launch, and adds to the environment what the harness is told by it.
+pub(crate) fn plan(
+    merged: &mut Merged,
+    run: Option<&Run>,
+    profile: Option<&Profile>,
+    policy: Option<&Policy>,
+) -> Launch {
+    if let Some(run) = run.filter(|_| profile.is_none_or(|profile| profile.runtime == Runtime::Custom)) {
+        for (name, value) in runtime::custom::told_by(run) {
+            add(merged, Layer::Run, run.id.as_str(), name, value);
+        }
+    }
+    let command = policy::approval(policy)
+        .and_then(|approval| choose_command(merged, run, profile, approval))
+        .and_then(within_limits);
     Launch { cwd: choose_cwd(merged, run), command }
 }
 
@@ -72,14 +84,8 @@ fn choose_command(
     merged: &mut Merged,
     run: Option<&Run>,
     profile: Option<&Profile>,
+    approval: Option<Approval>,
 ) -> Result<Command, CommandError> {
-    let form = profile.map(|profile| runtime::form(profile, run));
-    // A custom harness has no command of its own, but what the run says reaches it all the same.
-    if let (Some(Ok(form)), Some(profile)) = (&form, profile)
-        && form.argv.is_empty()
-    {
-        offer(merged, profile, form);
-    }
     if let Some(spec) = run.and_then(|run| run.command.as_ref()) {
         return Ok(Command { argv: spec.to_argv(), source: CommandSource::RunCommand });
     }
@@ -94,33 +100,31 @@ fn choose_command(
         })?;
         return Ok(Command { argv, source: CommandSource::Env });
     }
-    match (form, profile) {
-        (Some(Ok(form)), Some(profile)) if !form.argv.is_empty() => {
-            offer(merged, profile, &form);
-            Ok(Command { argv: form.argv, source: CommandSource::Catalog })
-        }
-        (Some(Err(refusal)), _) => Err(refusal),
-        (Some(Ok(_)), Some(profile)) => Err(CommandError {
-            code: "no_command",
-            message: format!(
-                "profile {} is for runtime {}, which has no command of its own: give the run a command, or set {COMMAND_NAME}",
-                profile.id, profile.runtime
-            ),
-        }),
-        _ => Err(CommandError {
-            code: "no_command",
-            message: format!(
-                "no profile applies and nothing names a command: put one after --, give the run a command, or set {COMMAND_NAME}"
-            ),
-        }),
+    let Some(profile) = profile else {
+        return Err(no_command("no profile applies and nothing names a command"));
+    };
+    let form = runtime::form(profile, run, approval)?;
+    if form.argv.is_empty() {
+        let (id, runtime) = (&profile.id, profile.runtime);
+        return Err(no_command(&format!(
+            "profile {id} is for runtime {runtime}, which has no command of its own"
+        )));
     }
+    for (name, value) in form.env {
+        add(merged, Layer::Catalog, profile.runtime.as_str(), name, value);
+    }
+    Ok(Command { argv: form.argv, source: CommandSource::Catalog })
 }
 
-fn offer(merged: &mut Merged, profile: &Profile, form: &runtime::Form) {
-    for (name, value) in &form.env {
-        if let Ok(value) = SecretValue::new(value.clone()) {
-            merged.offer(profile.runtime.as_str(), EnvName::platform(name), value);
-        }
+fn no_command(why: &str) -> CommandError {
+    let message = format!("{why}: put one after --, give the run a command, or set {COMMAND_NAME}");
+    CommandError { code: "no_command", message }
+}
+
+fn add(merged: &mut Merged, layer: Layer, source: &str, name: &'static str, value: &str) {
+    // What comes here was decoded without a NUL, or is ours.
+    if let Ok(value) = SecretValue::new(value.to_owned()) {
+        merged.insert(layer, source, EnvName::platform(name), value);
     }
 }
 

@@ -11,6 +11,7 @@ mod launch;
 mod merge;
 pub mod model;
 mod payload;
+mod policy;
 pub mod protocol;
 mod resolve;
 mod runtime;

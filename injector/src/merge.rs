@@ -114,16 +114,12 @@ impl Merged {
         self.ignored.push(Ignored { name: name.clone(), layer, source: source.to_owned(), why });
     }
 
-    /// Puts an adapter's variable below everything else.
-    pub(crate) fn offer(&mut self, source: &str, name: EnvName, value: SecretValue) {
-        let entry = Entry { layer: Layer::Catalog, source: source.to_owned(), value };
-        self.histories.entry(name).or_default().insert(0, entry);
-    }
-
-    /// Puts a platform variable above everything else.
-    pub(crate) fn impose(&mut self, source: &str, name: EnvName, value: SecretValue) {
-        let entry = Entry { layer: Layer::Platform, source: source.to_owned(), value };
-        self.histories.entry(name).or_default().push(entry);
+    /// Adds what the platform or an adapter says, at the bottom of a layer: below what a record of
+    /// the same layer says of the name.
+    pub(crate) fn insert(&mut self, layer: Layer, source: &str, name: EnvName, value: SecretValue) {
+        let history = self.histories.entry(name).or_default();
+        let position = history.partition_point(|entry| entry.layer < layer);
+        history.insert(position, Entry { layer, source: source.to_owned(), value });
     }
 
     /// The winner for a name.

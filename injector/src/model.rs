@@ -17,4 +17,5 @@ pub use profile::{
     AppliesTo, AppliesToError, Approval, Connector, ConnectorError, Policy, Profile, Runtime, TOOLS,
 };
 pub use record::{Resource, Run, Selection, Variable};
+pub(crate) use secret::is_printable;
 pub use secret::{EnvMap, SecretValue, ValueError, strict_env};

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::json::{Object, object};
 use crate::model::{
-    AppliesTo, CommandSpec, Connector, EnvMap, EnvName, Policy, Profile, ProfileId, ProjectId, Resource,
-    ResourceId, ResourceKind, Run, RunId, Runtime, Scope, SecretValue, Selection, Target, TenantId, Variable,
-    VariableId, WorkspaceId,
+    AppliesTo, CommandSpec, Connector, EnvMap, MAX_ENTRY_BYTES, Policy, Profile, ProfileId, ProjectId,
+    Resource, ResourceId, ResourceKind, Run, RunId, Runtime, Scope, Selection, Target, TenantId, Variable,
+    VariableId, WorkspaceId, check_entry,
 };
 use crate::state::{Records, State, StateError};
 
@@ -45,6 +46,9 @@ pub enum PayloadError {
     /// Not the JSON of a payload. The source never quotes a value.
     #[error("the payload is malformed")]
     Malformed(#[source] Redacted),
+    /// A variable that Linux could not pass to a program.
+    #[error("variable {0} is longer than the {MAX_ENTRY_BYTES} bytes Linux passes to a program")]
+    VariableTooLong(VariableId),
     /// Two records with one id.
     #[error("the payload holds {kind} {id} twice")]
     Twice {
@@ -83,11 +87,14 @@ impl Change {
     /// On malformed JSON, unknown or repeated members, ids, names or values out of order, and
     /// records that stand twice.
     pub fn decode(bytes: &[u8]) -> Result<Self, PayloadError> {
-        let read: ChangeIn =
+        let Object(read): Object<ChangeIn> =
             serde_json::from_slice(bytes).map_err(|error| PayloadError::Malformed(Redacted::from(&error)))?;
-        let variables = read.put.env.into_iter().map(VariableIn::into_record);
+        for Object(variable) in &read.put.env {
+            check_entry(&variable.name, &variable.value)
+                .map_err(|_too_long| PayloadError::VariableTooLong(variable.id.clone()))?;
+        }
         let put = Records {
-            variables: by_id("variable", variables, |record: &Variable| &record.id)?,
+            variables: by_id("variable", read.put.env, |record: &Variable| &record.id)?,
             profiles: by_id("profile", read.put.profiles, |record: &Profile| &record.id)?,
             resources: by_id("resource", read.put.resources, |record: &Resource| &record.id)?,
             runs: by_id("run", read.put.runs, |record: &Run| &record.id)?,
@@ -162,11 +169,11 @@ impl io::Write for Counter {
 
 fn by_id<I: Ord + Clone + ToString, R>(
     kind: &'static str,
-    records: impl IntoIterator<Item = R>,
+    records: Vec<Object<R>>,
     id: fn(&R) -> &I,
 ) -> Result<BTreeMap<I, R>, PayloadError> {
     let mut map = BTreeMap::new();
-    for record in records {
+    for Object(record) in records {
         let id = id(&record).clone();
         if map.contains_key(&id) {
             return Err(PayloadError::Twice { kind, id: id.to_string() });
@@ -179,67 +186,19 @@ fn by_id<I: Ord + Clone + ToString, R>(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ChangeIn {
+    #[serde(deserialize_with = "object")]
     put: PutIn,
+    #[serde(deserialize_with = "object")]
     delete: Deleted,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PutIn {
-    env: Vec<VariableIn>,
-    profiles: Vec<Profile>,
-    resources: Vec<Resource>,
-    runs: Vec<Run>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct VariableIn {
-    id: VariableId,
-    tenant_id: TenantId,
-    scope: ScopeWire,
-    target: Target,
-    name: NameIn,
-    value: SecretValue,
-    enabled: bool,
-}
-
-/// `"tenant"`, `{"workspace": id}` or `{"project": id}`.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ScopeWire {
-    Tenant,
-    Workspace(WorkspaceId),
-    Project(ProjectId),
-}
-
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct NameIn(EnvName);
-
-impl TryFrom<String> for NameIn {
-    type Error = crate::model::NameError;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        EnvName::parse(&text).map(Self)
-    }
-}
-
-impl VariableIn {
-    fn into_record(self) -> Variable {
-        Variable {
-            id: self.id,
-            tenant_id: self.tenant_id,
-            scope: match self.scope {
-                ScopeWire::Tenant => Scope::Tenant,
-                ScopeWire::Workspace(id) => Scope::Workspace(id),
-                ScopeWire::Project(id) => Scope::Project(id),
-            },
-            target: self.target,
-            name: self.name.0,
-            value: self.value,
-            enabled: self.enabled,
-        }
-    }
+    env: Vec<Object<Variable>>,
+    profiles: Vec<Object<Profile>>,
+    resources: Vec<Object<Resource>>,
+    runs: Vec<Object<Run>>,
 }
 
 #[derive(Serialize)]
@@ -260,7 +219,7 @@ struct PutOut<'a> {
 struct VariableOut<'a> {
     id: &'a VariableId,
     tenant_id: &'a TenantId,
-    scope: ScopeWire,
+    scope: &'a Scope,
     target: Target,
     name: &'a str,
     value: &'a str,
@@ -272,11 +231,7 @@ impl<'a> From<&'a Variable> for VariableOut<'a> {
         Self {
             id: &record.id,
             tenant_id: &record.tenant_id,
-            scope: match &record.scope {
-                Scope::Tenant => ScopeWire::Tenant,
-                Scope::Workspace(id) => ScopeWire::Workspace(id.clone()),
-                Scope::Project(id) => ScopeWire::Project(id.clone()),
-            },
+            scope: &record.scope,
             target: record.target,
             name: record.name.as_str(),
             value: record.value.expose(),

@@ -14,6 +14,7 @@ pub use explanation::{
     VariableExplained,
 };
 
+use crate::json::strict_value;
 use crate::model::{EnvMap, strict_env};
 
 /// The body of `GET /v1/resolve`, read by the shim. Members it does not know are let pass, so that an
@@ -53,7 +54,7 @@ pub struct ResolveResponse {
     #[serde(default)]
     pub command_error: Option<ErrorDetail>,
     /// The profile that applies.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "strict_value")]
     pub profile: Option<Value>,
 }
 

@@ -4,10 +4,12 @@
 use std::fmt::Write as _;
 
 use crate::launch::{self, Launch};
-use crate::merge::Merged;
+use crate::merge::{Layer, Merged};
 use crate::model::{
-    Connector, EnvName, Profile, ProfileId, Resource, ResourceId, ResourceKind, Run, RunId, SecretValue,
+    Connector, EnvName, MAX_ENTRY_BYTES, Policy, Profile, ProfileId, Resource, ResourceId, ResourceKind, Run,
+    RunId, SecretValue,
 };
+use crate::policy;
 use crate::select::{self, ChoiceError};
 use crate::state::State;
 
@@ -18,6 +20,7 @@ pub struct Resolution {
     pub(crate) run_id: Option<RunId>,
     pub(crate) profile: Option<Profile>,
     pub(crate) profile_reason: &'static str,
+    pub(crate) policy: Option<Policy>,
     pub(crate) merged: Merged,
     pub(crate) launch: Launch,
 }
@@ -49,6 +52,16 @@ pub enum ResolveError {
         /// The resource's kind.
         kind: ResourceKind,
     },
+    /// A variable that the platform puts together is longer than Linux passes to a program.
+    #[error(
+        "{name} is {size} bytes, over the {MAX_ENTRY_BYTES} Linux passes to a program; shorten what it is made of"
+    )]
+    VariableTooLarge {
+        /// Its name.
+        name: EnvName,
+        /// Its size.
+        size: usize,
+    },
     /// The merged environment is larger than [`MAX_ENV_BYTES`].
     #[error("the merged environment is {total} bytes, over {MAX_ENV_BYTES}; the biggest are {biggest}")]
     EnvTooLarge {
@@ -78,14 +91,16 @@ pub fn resolve(
     let run = run_id.map(|id| find_run(state, resource, id)).transpose()?;
     let choice = select::choose(state, resource, run)?;
     let mut merged = Merged::of(state, resource, run, choice.profile);
-    let launch = launch::plan(&mut merged, run, choice.profile);
-    impose_platform(&mut merged, resource, run, choice.profile);
+    let policy = policy::in_force(choice.profile, run);
+    let launch = launch::plan(&mut merged, run, choice.profile, policy.as_ref());
+    impose_platform(&mut merged, resource, run, choice.profile, policy.as_ref());
     check_size(&merged)?;
     Ok(Resolution {
         resource: resource.clone(),
         run_id: run_id.cloned(),
         profile: choice.profile.cloned(),
         profile_reason: choice.reason,
+        policy,
         merged,
         launch,
     })
@@ -98,10 +113,16 @@ fn find_run<'a>(state: &'a State, resource: &Resource, id: &RunId) -> Result<&'a
 
 /// The platform variables. `MIOSA_SNAPSHOT_VERSION` moves with every update and joins
 /// where the answer is written; `MIOSA_SOCKET` is the shim's.
-fn impose_platform(merged: &mut Merged, resource: &Resource, run: Option<&Run>, profile: Option<&Profile>) {
+fn impose_platform(
+    merged: &mut Merged,
+    resource: &Resource,
+    run: Option<&Run>,
+    profile: Option<&Profile>,
+    policy: Option<&Policy>,
+) {
     let mut impose = |name: &'static str, value: &str| {
         if let Ok(value) = SecretValue::new(value.to_owned()) {
-            merged.impose("platform", EnvName::platform(name), value);
+            merged.insert(Layer::Platform, "platform", EnvName::platform(name), value);
         }
     };
     impose("MIOSA_TENANT_ID", resource.tenant_id.as_str());
@@ -119,11 +140,15 @@ fn impose_platform(merged: &mut Merged, resource: &Resource, run: Option<&Run>, 
     if let Some(profile) = profile {
         impose("MIOSA_AGENT_PROFILE_ID", profile.id.as_str());
         impose("MIOSA_AGENT_RUNTIME", profile.runtime.as_str());
-        impose("MIOSA_AGENT_TOOLS", &profile.tools.as_deref().unwrap_or_default().join(","));
+        // Absent when the profile does not say: an empty list would read as no tools at all.
+        if let Some(tools) = &profile.tools {
+            impose("MIOSA_AGENT_TOOLS", &tools.join(","));
+        }
         let connectors: Vec<&str> = profile.connectors.iter().filter_map(Connector::id).collect();
         impose("MIOSA_AGENT_CONNECTORS", &connectors.join(","));
-        let policy = serde_json::to_string(&profile.policy).unwrap_or_default();
-        impose("MIOSA_AGENT_POLICY", &policy);
+    }
+    if let Some(policy) = policy {
+        impose("MIOSA_AGENT_POLICY", &serde_json::to_string(policy).unwrap_or_default());
     }
 }
 
@@ -135,6 +160,10 @@ fn check_size(merged: &Merged) -> Result<(), ResolveError> {
             (size, name)
         })
         .collect();
+    // Each has its NUL in it, which Linux does not count.
+    if let Some((size, name)) = sizes.iter().find(|(size, _)| *size > MAX_ENTRY_BYTES.saturating_add(1)) {
+        return Err(ResolveError::VariableTooLarge { name: (*name).clone(), size: *size });
+    }
     let total = sizes.iter().fold(0_usize, |sum, (size, _)| sum.saturating_add(*size));
     if total <= MAX_ENV_BYTES {
         return Ok(());
@@ -158,7 +187,7 @@ impl ResolveError {
             Self::RunNotFound { .. } => "run_not_found",
             Self::ProfileNotFound(_) => "profile_not_found",
             Self::ProfileNotApplicable { .. } => "profile_not_applicable",
-            Self::EnvTooLarge { .. } => "env_too_large",
+            Self::VariableTooLarge { .. } | Self::EnvTooLarge { .. } => "env_too_large",
         }
     }
 }

@@ -4,7 +4,7 @@
 //! A promise that a harness can't keep is refused, never loosened in silence.
 
 mod claude_code;
-mod custom;
+pub(crate) mod custom;
 mod plain;
 
 use crate::launch::CommandError;
@@ -16,7 +16,7 @@ pub(crate) struct Form {
     /// Empty when the harness has no command of its own.
     pub(crate) argv: Vec<String>,
     /// Variables the harness needs for this form, below every other layer.
-    pub(crate) env: Vec<(&'static str, String)>,
+    pub(crate) env: Vec<(&'static str, &'static str)>,
 }
 
 /// What an adapter is given.
@@ -27,11 +27,15 @@ pub(crate) struct Request<'a> {
 }
 
 /// The form of a profile's harness for a run, or for a start without one.
-pub(crate) fn form(profile: &Profile, run: Option<&Run>) -> Result<Form, CommandError> {
-    let request = Request { profile, run, approval: approval(profile, run)? };
+pub(crate) fn form(
+    profile: &Profile,
+    run: Option<&Run>,
+    approval: Option<Approval>,
+) -> Result<Form, CommandError> {
+    let request = Request { profile, run, approval };
     match profile.runtime {
         Runtime::ClaudeCode => claude_code::form(&request),
-        Runtime::Custom => Ok(custom::form(&request)),
+        Runtime::Custom => Ok(custom::form()),
         Runtime::Codex => plain::form(&request, &["codex"]),
         Runtime::Pi => plain::form(&request, &["pi"]),
         Runtime::Hermes => plain::form(&request, &["hermes"]),
@@ -41,15 +45,15 @@ pub(crate) fn form(profile: &Profile, run: Option<&Run>) -> Result<Form, Command
 
 impl<'a> Request<'a> {
     fn instruction(&self) -> Option<&'a str> {
-        self.run.and_then(|run| run.instruction.as_deref())
+        said(self.run?.instruction.as_deref())
     }
 
     fn model(&self) -> Option<&'a str> {
-        self.run.and_then(|run| run.model.as_deref())
+        said(self.run?.model.as_deref())
     }
 
     fn provider(&self) -> Option<&'a str> {
-        self.run.and_then(|run| run.provider.as_deref())
+        said(self.run?.provider.as_deref())
     }
 
     fn refuse(&self, code: &'static str, what: &str) -> CommandError {
@@ -58,25 +62,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The approval in force: the run's, else the profile's policy's.
-fn approval(profile: &Profile, run: Option<&Run>) -> Result<Option<Approval>, CommandError> {
-    let unknown = |whose: &str, word: &str| CommandError {
-        code: "approval_unknown",
-        message: format!(
-            "{whose} asks for approval {:?}; known are never, auto, confirm-risky, always",
-            word.chars().take(64).collect::<String>()
-        ),
-    };
-    let (whose, value) = match run.and_then(|run| Some((run, run.approval_policy.as_ref()?))) {
-        Some((run, policy)) => {
-            let named = if policy.is_object() { policy.get("approval") } else { Some(policy) };
-            (format!("run {}", run.id), named.cloned().unwrap_or_default())
-        }
-        None => match profile.policy.get("approval") {
-            None | Some(serde_json::Value::Null) => return Ok(None),
-            Some(value) => (format!("profile {}", profile.id), value.clone()),
-        },
-    };
-    let word = value.as_str().ok_or_else(|| unknown(&whose, &value.to_string()))?;
-    Approval::from_word(word).map(Some).ok_or_else(|| unknown(&whose, word))
+/// What a run says; saying nothing is not saying it.
+fn said(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
 }

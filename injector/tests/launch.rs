@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use miosa_injector::model::{
-    AppliesTo, CommandSpec, EnvMap, EnvName, Profile, Resource, ResourceKind, Run, SecretValue, Selection,
+    AppliesTo, CommandSpec, Connector, EnvMap, EnvName, Profile, Resource, ResourceKind, Run, SecretValue,
+    Selection,
 };
 use miosa_injector::protocol::ResolveResponse;
 use miosa_injector::{Moving, Records, ResolveError, State, resolve};
@@ -232,6 +233,131 @@ fn the_etag_content_does_not_move_with_version_or_age() {
     for body in [&one, &other] {
         assert!(body.starts_with(before) && body.ends_with(after));
     }
+}
+
+#[test]
+fn a_runs_approval_policy_is_in_force_wherever_the_policy_is_told() {
+    let world = World::new("custom").policy(json!({"approval": "never", "max_child_sandboxes": 5}));
+    let told = |policy: serde_json::Value| {
+        let told =
+            world.clone().run(|run| run.approval_policy = Some(policy.clone())).env("MIOSA_AGENT_POLICY");
+        serde_json::from_str::<serde_json::Value>(&told.unwrap()).unwrap()
+    };
+    assert_eq!(told(json!("always")), json!({"approval": "always", "max_child_sandboxes": 5}));
+    let object = json!({"approval": "always", "max_child_sandboxes": 1});
+    assert_eq!(told(object.clone()), object);
+    let resolved = world.clone().run(|run| run.approval_policy = Some(json!("always"))).resolve();
+    assert_eq!(resolved.profile.unwrap()["policy"]["approval"], "always");
+    let skipped = world.resource(|resource| resource.selection.skip = true);
+    let alone = skipped.run(|run| run.approval_policy = Some(json!("always"))).env("MIOSA_AGENT_POLICY");
+    assert_eq!(alone.as_deref(), Some(r#"{"approval":"always"}"#));
+}
+
+#[test]
+fn an_unknown_approval_stops_a_runs_own_command_too() {
+    let world = World::new("custom").policy(json!({"approval": "ask-mum"}));
+    assert_eq!(world.run(|run| run.command = shell("true")).command_error().0, "approval_unknown");
+}
+
+#[test]
+fn what_a_run_says_wins_over_every_scope_but_not_over_its_own_env() {
+    let world = World::new("custom").profile_env("MIOSA_AGENT_MODEL", "of the profile");
+    let world = world.resource(|resource| resource.env = env(&[("MIOSA_AGENT_MODEL", "of the resource")]));
+    let world = world.run(|run| run.model = Some("of the run".into()));
+    assert_eq!(world.clone().env("MIOSA_AGENT_MODEL").as_deref(), Some("of the run"));
+    let world = world.run(|run| run.env = env(&[("MIOSA_AGENT_MODEL", "of its env")]));
+    assert_eq!(world.env("MIOSA_AGENT_MODEL").as_deref(), Some("of its env"));
+}
+
+#[test]
+fn no_tools_and_unstated_tools_are_told_apart() {
+    assert_eq!(World::new("custom").env("MIOSA_AGENT_TOOLS"), None);
+    assert_eq!(World::new("custom").tools(&[]).env("MIOSA_AGENT_TOOLS").as_deref(), Some(""));
+    let flags = |world: World| world.command().0.join(" ");
+    assert_eq!(flags(World::new("claude-code")), "claude");
+    assert_eq!(flags(World::new("claude-code").tools(&[])), "claude --tools ");
+}
+
+#[test]
+fn saying_nothing_is_not_saying_it() {
+    let world = World::new("claude-code").run(|run| {
+        run.instruction = Some(String::new());
+        run.model = Some(String::new());
+        run.provider = Some(String::new());
+        run.cwd = Some(String::new());
+    });
+    assert_eq!(world.command(), said(&["claude"], "catalog"));
+    assert_eq!(world.resolve().cwd, None);
+}
+
+#[test]
+fn a_run_on_another_resource_is_unknown_here() {
+    let world = World::new("custom").run(|run| run.resource_id = "r2".parse().unwrap());
+    let mut records =
+        world.clone().run(|run| run.resource_id = "r1".parse().unwrap()).state().records().clone();
+    let other = Resource { id: "r2".parse().unwrap(), ..world.resource.clone() };
+    records.resources.insert(other.id.clone(), other.clone());
+    let state = State::new(records).unwrap();
+    assert!(resolve(&state, &world.resource.id, Some(&"run_1".parse().unwrap())).is_ok());
+    let error = resolve(&state, &other.id, Some(&"run_1".parse().unwrap())).unwrap_err();
+    assert_eq!(error.code(), "run_not_found");
+}
+
+#[test]
+fn a_variable_that_linux_could_not_pass_is_named() {
+    let world = World::new("custom").policy(json!({"x": "y".repeat(140_000)}));
+    let error = resolve(&world.state(), &world.resource.id, None).unwrap_err();
+    assert_eq!(error.code(), "env_too_large");
+    assert!(error.to_string().starts_with("MIOSA_AGENT_POLICY is 1400"), "{error}");
+    let world = World::new("custom")
+        .run(|run| run.command = Some(CommandSpec::argv(vec!["a".into(), "b".repeat(131_072)]).unwrap()));
+    assert_eq!(world.command_error().0, "argument_too_large");
+}
+
+#[test]
+fn scopes_and_connectors_are_told() {
+    let world = World::new("custom").resource(|resource| {
+        resource.workspace_id = Some("w".parse().unwrap());
+        resource.project_id = Some("p".parse().unwrap());
+    });
+    let mut world = world;
+    world.profile.connectors = vec![
+        Connector::from_json(json!("a/b")).unwrap(),
+        Connector::from_json(json!({"name": "n", "server_url": "https://x"})).unwrap(),
+    ];
+    assert_eq!(world.env("MIOSA_WORKSPACE_ID").as_deref(), Some("w"));
+    assert_eq!(world.env("MIOSA_PROJECT_ID").as_deref(), Some("p"));
+    assert_eq!(world.env("MIOSA_AGENT_CONNECTORS").as_deref(), Some("a/b,n"));
+}
+
+#[test]
+fn the_shims_own_variables_stand_on_top_of_the_explanation() {
+    let world = World::new("custom").profile_env("A", "1").profile_env("MIOSA_AGENT_CWD", "/old");
+    let mut explanation = resolve(&world.state(), &world.resource.id, None).unwrap().explain(1);
+    for (name, value) in
+        env(&[("A", "2"), ("B", "3"), ("MIOSA_AGENT_CWD", "/new"), ("MIOSA_AGENT_COMMAND", "x")])
+    {
+        explanation.add_command_line(&name, &value);
+    }
+    let find = |name: &str| explanation.variables.iter().find(|variable| variable.name == name).unwrap();
+    assert_eq!((find("A").layer.as_str(), find("A").overrode[0].layer.as_str()), ("--env", "profile"));
+    assert_eq!((find("B").layer.as_str(), find("B").overrode.len()), ("--env", 0));
+    assert_eq!(explanation.cwd.as_ref().unwrap().source, "--env");
+    assert_eq!(explanation.command.source.as_deref(), Some("--env"));
+    assert!(explanation.variables.is_sorted_by_key(|variable| variable.name.clone()));
+}
+
+#[test]
+fn a_table_cannot_move_the_cursor() {
+    let mut world = World::new("custom").resource(|resource| {
+        resource.env = env(&[("X", "\u{1b}[2J\u{202e}0123456789012345678901234567890123456789\n")]);
+    });
+    world.profile.name = "P\u{1b}[2J\nprofile forged".into();
+    let table = resolve(&world.state(), &world.resource.id, None).unwrap().explain(1).table();
+    assert!(
+        !table.contains('\u{1b}') && !table.contains('\u{202e}') && !table.contains("\nprofile forged"),
+        "{table}"
+    );
 }
 
 #[derive(Clone)]

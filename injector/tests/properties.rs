@@ -108,9 +108,12 @@ proptest! {
             }
             prop_assert_eq!(&variable.preview, &merged.preview());
             prop_assert_eq!(world.value_in(&variable.source_id, &variable.name), merged.expose());
-            for lost in &variable.overrode {
-                prop_assert!(!world.value_in(&lost.source_id, &variable.name).is_empty());
-            }
+            let said = naive_history(&world, naive_profile(&world).unwrap(), &variable.name);
+            let (winner, lost) = said.split_first().unwrap();
+            prop_assert_eq!((&variable.layer, &variable.source_id), (&winner.0, &winner.1));
+            let overrode: Vec<(String, String)> =
+                variable.overrode.iter().map(|entry| (entry.layer.clone(), entry.source_id.clone())).collect();
+            prop_assert_eq!(&overrode[..], lost);
         }
     }
 
@@ -171,6 +174,46 @@ fn naive_env(world: &World, profile: Option<&Profile>) -> BTreeMap<String, Strin
         }
     }
     env
+}
+
+/// Who says something of a name, the strongest first: (layer, record).
+fn naive_history(world: &World, profile: Option<&Profile>, name: &str) -> Vec<(String, String)> {
+    let key = EnvName::parse(name).unwrap();
+    let resource = &world.resource;
+    let mut said = Vec::new();
+    if let Some(run) = world.run.as_ref().filter(|run| run.env.contains_key(&key)) {
+        said.push(("run".to_owned(), run.id.to_string()));
+    }
+    if resource.env.contains_key(&key) {
+        said.push(("resource".to_owned(), resource.id.to_string()));
+    }
+    let mut targets = vec![resource.kind.target(), Target::All];
+    if world.run.is_some() && resource.kind != ResourceKind::Agent {
+        targets.insert(0, Target::Agent);
+    }
+    let places = [
+        resource.project_id.clone().map(Scope::Project),
+        resource.workspace_id.clone().map(Scope::Workspace),
+        Some(Scope::Tenant),
+    ];
+    for scope in places.into_iter().flatten() {
+        for target in &targets {
+            let fits = |v: &&Variable| {
+                v.enabled
+                    && v.tenant_id == resource.tenant_id
+                    && v.scope == scope
+                    && v.target == *target
+                    && v.name == key
+            };
+            if let Some(variable) = world.variables.iter().find(fits) {
+                said.push((format!("{}/{target}", scope.name()), variable.id.to_string()));
+            }
+        }
+    }
+    if let Some(profile) = profile.filter(|profile| profile.env.contains_key(&key)) {
+        said.push(("profile".to_owned(), profile.id.to_string()));
+    }
+    said
 }
 
 fn naive_profile(world: &World) -> Result<Option<&Profile>, &'static str> {

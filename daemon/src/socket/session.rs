@@ -114,7 +114,7 @@ impl From<NoAnswer> for Reply {
             NoAnswer::Unservable(reason) => {
                 reply::error(StatusCode::SERVICE_UNAVAILABLE, reason.code(), reason.to_string())
             }
-            NoAnswer::Unresolved(error) => unresolved(error),
+            NoAnswer::Unresolved(error) => unresolved(&error),
         }
     }
 }
@@ -137,12 +137,14 @@ impl From<ResolveError> for NoAnswer {
     }
 }
 
-/// A resolution that the rules refuse, as the answer that says so.
-pub(crate) fn unresolved(error: ResolveError) -> Reply {
-    let status = match error {
-        ResolveError::ResourceNotFound(_) | ResolveError::RunNotFound { .. } => StatusCode::NOT_FOUND,
-        ResolveError::ProfileNotFound(_) | ResolveError::ProfileNotApplicable { .. } => StatusCode::CONFLICT,
-        ResolveError::EnvTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+/// A resolution that the rules refuse, as the answer that says so: the status follows from the code,
+/// which is what the rules promise.
+pub(crate) fn unresolved(error: &ResolveError) -> Reply {
+    let status = match error.code() {
+        "resource_not_found" | "run_not_found" => StatusCode::NOT_FOUND,
+        "profile_not_found" | "profile_not_applicable" => StatusCode::CONFLICT,
+        "env_too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     reply::error(status, error.code(), error.to_string())
 }

@@ -1,9 +1,11 @@
 //! A command as a run gives it: a string for the shell, or the argument vector itself.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// A command as written. In JSON a string or an array of strings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", untagged)]
 pub enum CommandSpec {
     /// A line for `/bin/sh -c`.
@@ -55,6 +57,16 @@ impl CommandSpec {
         match self {
             Self::Shell(line) => vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()],
             Self::Argv(argv) => argv.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for CommandSpec {
+    /// A command may carry a secret, so only its shape is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shell(_) => f.write_str("Shell(***)"),
+            Self::Argv(argv) => write!(f, "Argv({} words)", argv.len()),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{ProjectId, WorkspaceId};
 
 /// What a resource is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum ResourceKind {
     /// A container-like sandbox.
     Sandbox,
@@ -21,7 +21,7 @@ pub enum ResourceKind {
 
 /// What an env variable is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum Target {
     /// Every kind of resource.
     All,
@@ -33,8 +33,10 @@ pub enum Target {
     Agent,
 }
 
-/// Where an env variable is defined; the tenant itself is told apart.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// Where an env variable is defined; the tenant itself is told apart. In JSON `"tenant"`,
+/// `{"workspace": id}` or `{"project": id}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "Written", try_from = "Written")]
 pub enum Scope {
     /// The whole tenant.
     Tenant,
@@ -116,6 +118,70 @@ impl FromStr for Target {
             .into_iter()
             .find(|target| target.as_str() == word)
             .ok_or(KindError("all, sandbox, computer, agent"))
+    }
+}
+
+impl TryFrom<String> for ResourceKind {
+    type Error = KindError;
+    fn try_from(word: String) -> Result<Self, KindError> {
+        word.parse()
+    }
+}
+
+impl TryFrom<String> for Target {
+    type Error = KindError;
+    fn try_from(word: String) -> Result<Self, KindError> {
+        word.parse()
+    }
+}
+
+impl From<ResourceKind> for &'static str {
+    fn from(kind: ResourceKind) -> Self {
+        kind.as_str()
+    }
+}
+
+impl From<Target> for &'static str {
+    fn from(target: Target) -> Self {
+        target.as_str()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Word(String),
+    Place(#[serde(deserialize_with = "crate::json::object")] Place),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    workspace: Option<WorkspaceId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    project: Option<ProjectId>,
+}
+
+impl From<Scope> for Written {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Tenant => Self::Word(scope.name().to_owned()),
+            Scope::Workspace(id) => Self::Place(Place { workspace: Some(id), project: None }),
+            Scope::Project(id) => Self::Place(Place { workspace: None, project: Some(id) }),
+        }
+    }
+}
+
+impl TryFrom<Written> for Scope {
+    type Error = KindError;
+    fn try_from(written: Written) -> Result<Self, KindError> {
+        match written {
+            Written::Word(word) if word == Self::Tenant.name() => Ok(Self::Tenant),
+            Written::Place(Place { workspace: Some(id), project: None }) => Ok(Self::Workspace(id)),
+            Written::Place(Place { workspace: None, project: Some(id) }) => Ok(Self::Project(id)),
+            Written::Word(_) | Written::Place(_) => Err(KindError("tenant, workspace, project")),
+        }
     }
 }
 

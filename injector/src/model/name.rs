@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
 use super::SecretValue;
 
 /// The longest `NAME=value`, in bytes, without its NUL: Linux refuses a longer single string at
@@ -9,7 +11,8 @@ use super::SecretValue;
 pub const MAX_ENTRY_BYTES: usize = 131_071;
 
 /// The name of an environment variable: `[A-Za-z_][A-Za-z0-9_]*`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct EnvName(Box<str>);
 
 /// Why a string is not a variable's name.
@@ -77,6 +80,13 @@ impl EnvName {
     #[must_use]
     pub fn is_reserved(&self) -> bool {
         RESERVED.contains(&self.as_str())
+    }
+}
+
+impl TryFrom<String> for EnvName {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::parse(&text)
     }
 }
 

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::json::{or_null, strict_object, strict_value};
 
 use super::{EnvMap, ProfileId, ProjectId, ResourceKind, TenantId, WorkspaceId, strict_env};
 
@@ -18,8 +21,10 @@ pub struct Profile {
     /// Whose it is.
     pub tenant_id: TenantId,
     /// The workspace it is scoped to, if any.
+    #[serde(deserialize_with = "or_null")]
     pub workspace_id: Option<WorkspaceId>,
     /// The project it is scoped to, if any.
+    #[serde(deserialize_with = "or_null")]
     pub project_id: Option<ProjectId>,
     /// The name people know it by.
     pub name: String,
@@ -28,6 +33,7 @@ pub struct Profile {
     /// The kinds of resource it is for.
     pub applies_to: AppliesTo,
     /// The tool bundles it allows; `None` when it does not say, which restricts nothing.
+    #[serde(deserialize_with = "tool_names")]
     pub tools: Option<Vec<String>>,
     /// The connectors it grants, as they were sent.
     pub connectors: Vec<Connector>,
@@ -35,7 +41,7 @@ pub struct Profile {
     #[serde(deserialize_with = "strict_env")]
     pub env: EnvMap,
     /// Approval, quota and risk hints, as they were sent.
-    #[serde(deserialize_with = "crate::json::strict_object")]
+    #[serde(deserialize_with = "strict_object")]
     pub policy: Policy,
     /// Whether it is the default of its scope.
     pub is_default: bool,
@@ -188,7 +194,7 @@ impl AppliesTo {
 }
 
 impl<'de> Deserialize<'de> for AppliesTo {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         BTreeSet::deserialize(deserializer).map(Self)
     }
 }
@@ -199,13 +205,13 @@ fn read_kinds(kinds: &[Value]) -> Result<BTreeSet<ResourceKind>, AppliesToError>
 }
 
 /// A connector grant: an id, or an object that says more. Kept as it was sent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Connector {
     /// Only its id.
     Id(String),
     /// An object; its id is its `uid`, `id` or `name`.
-    Object(#[serde(deserialize_with = "crate::json::strict_object")] Map<String, Value>),
+    Object(Map<String, Value>),
 }
 
 /// Why a connector can't be granted.
@@ -233,7 +239,7 @@ impl Connector {
             }
         };
         match connector.id() {
-            Some(id) if !id.is_empty() && !id.chars().any(|c| c == ',' || c.is_control()) => Ok(connector),
+            Some(id) if is_listable(id) => Ok(connector),
             _ => Err(ConnectorError::Id),
         }
     }
@@ -247,6 +253,26 @@ impl Connector {
                 ["uid", "id", "name"].iter().find_map(|member| members.get(*member)?.as_str())
             }
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Connector {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_json(strict_value(deserializer)?.unwrap_or_default()).map_err(D::Error::custom)
+    }
+}
+
+/// Whether a word can stand in a list between commas.
+fn is_listable(word: &str) -> bool {
+    !word.is_empty() && !word.chars().any(|c| c == ',' || c.is_control())
+}
+
+fn tool_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    let tools = Option::<Vec<String>>::deserialize(deserializer)?;
+    if tools.iter().flatten().all(|tool| is_listable(tool)) {
+        Ok(tools)
+    } else {
+        Err(D::Error::custom("a tool's name must not be empty or hold a comma or control character"))
     }
 }
 

@@ -1,8 +1,12 @@
 //! The other records a host resolves from: variables, resources and runs.
 
+use std::fmt;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+use crate::json::{object, or_null, strict_value};
 
 use super::{
     CommandSpec, EnvMap, EnvName, ProfileId, ProjectId, ResourceId, ResourceKind, RunId, Scope, SecretValue,
@@ -10,7 +14,8 @@ use super::{
 };
 
 /// A runtime env variable.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Variable {
     /// Its id.
     pub id: VariableId,
@@ -35,6 +40,7 @@ pub struct Selection {
     /// No profile at all; wins over an id in the same record.
     pub skip: bool,
     /// This very profile.
+    #[serde(deserialize_with = "or_null")]
     pub profile_id: Option<ProfileId>,
 }
 
@@ -47,8 +53,10 @@ pub struct Resource {
     /// Whose it is.
     pub tenant_id: TenantId,
     /// The workspace it belongs to, if any.
+    #[serde(deserialize_with = "or_null")]
     pub workspace_id: Option<WorkspaceId>,
     /// The project it belongs to, if any.
+    #[serde(deserialize_with = "or_null")]
     pub project_id: Option<ProjectId>,
     /// What it is.
     pub kind: ResourceKind,
@@ -56,11 +64,12 @@ pub struct Resource {
     #[serde(deserialize_with = "strict_env")]
     pub env: EnvMap,
     /// The profile it asks for.
+    #[serde(deserialize_with = "object")]
     pub selection: Selection,
 }
 
 /// One agent run on a resource.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
     /// Its id.
@@ -71,6 +80,7 @@ pub struct Run {
     #[serde(deserialize_with = "strict_env")]
     pub env: EnvMap,
     /// The profile it asks for.
+    #[serde(deserialize_with = "object")]
     pub selection: Selection,
     /// What the agent is to do.
     #[serde(deserialize_with = "optional_text")]
@@ -79,8 +89,10 @@ pub struct Run {
     #[serde(deserialize_with = "optional_text")]
     pub cwd: Option<String>,
     /// The command, before everything else.
+    #[serde(deserialize_with = "or_null")]
     pub command: Option<CommandSpec>,
     /// The harness command, before what the environment or the catalog says.
+    #[serde(deserialize_with = "or_null")]
     pub runtime_command: Option<CommandSpec>,
     /// The model to use.
     #[serde(deserialize_with = "optional_text")]
@@ -89,8 +101,18 @@ pub struct Run {
     #[serde(deserialize_with = "optional_text")]
     pub provider: Option<String>,
     /// Replaces the approval of the profile's policy: a word, or an object with a member `approval`.
-    #[serde(deserialize_with = "crate::json::strict_value")]
+    #[serde(deserialize_with = "strict_value")]
     pub approval_policy: Option<Value>,
+}
+
+impl fmt::Debug for Run {
+    /// What a run says may carry a secret, so only its ids are shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("id", &self.id)
+            .field("resource_id", &self.resource_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Text that may become an argument or a path, neither of which can carry a NUL.

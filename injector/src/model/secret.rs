@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
-use super::EnvName;
+use super::{EnvName, check_entry};
 
 /// The value of an env variable: UTF-8 without NUL. It can't be printed or serialised by accident,
 /// and is wiped from memory when dropped.
@@ -48,8 +48,7 @@ impl SecretValue {
         }
         let head = self.0.chars().take(PREVIEW_HEAD);
         let tail = self.0.chars().skip(length.saturating_sub(PREVIEW_TAIL));
-        // A control character in a preview could rewrite the terminal that shows it.
-        head.chain("...".chars()).chain(tail).map(|c| if c.is_control() { '?' } else { c }).collect()
+        head.chain("...".chars()).chain(tail).map(|c| if is_printable(c) { c } else { '?' }).collect()
     }
 }
 
@@ -65,10 +64,18 @@ impl<'de> Deserialize<'de> for SecretValue {
     }
 }
 
+/// Whether a character may be shown on a terminal: no control character, which could move its cursor,
+/// and no directional format character, which could make a line read as another (Unicode TR 36).
+pub(crate) fn is_printable(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Deserialises an env map and refuses a name that stands in it twice, which serde's maps let pass.
 ///
 /// # Errors
-/// On a malformed or repeated name, and on a value that is not a string without NUL.
+/// On a malformed or repeated name, a value that is not a string without NUL, and an entry that is too
+/// long for Linux.
 pub fn strict_env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EnvMap, D::Error> {
     struct Entries;
     impl<'de> Visitor<'de> for Entries {
@@ -80,7 +87,9 @@ pub fn strict_env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EnvMap, 
             let mut env = EnvMap::new();
             while let Some(text) = map.next_key::<String>()? {
                 let name = EnvName::parse(&text).map_err(A::Error::custom)?;
-                if env.insert(name, map.next_value()?).is_some() {
+                let value: SecretValue = map.next_value()?;
+                check_entry(&name, &value).map_err(A::Error::custom)?;
+                if env.insert(name, value).is_some() {
                     return Err(A::Error::custom(format_args!("{text} stands twice")));
                 }
             }

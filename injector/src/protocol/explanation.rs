@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ErrorDetail;
 use crate::launch::{Command, CommandSource};
 use crate::merge::{Entry, Layer};
-use crate::model::{EnvName, SecretValue};
+use crate::model::{EnvName, SecretValue, is_printable};
 use crate::resolve::Resolution;
 
 /// The body of `GET /v1/explain`.
@@ -93,7 +93,7 @@ pub struct IgnoredEntry {
 pub struct CwdExplained {
     /// The path, or its preview when it comes from an encrypted variable.
     pub path: String,
-    /// `run.cwd` or `env`.
+    /// `run.cwd`, `env` or `--env`.
     pub source: String,
 }
 
@@ -194,8 +194,19 @@ impl Resolution {
 }
 
 impl Explanation {
-    /// Puts a variable of the shim's own command line on top.
+    /// Puts a variable of the shim's own command line on top, with what it changes about the start.
     pub fn add_command_line(&mut self, name: &EnvName, value: &SecretValue) {
+        let by_a_run = self.command.source.as_deref().is_some_and(|source| source.starts_with("run."));
+        let source = COMMAND_LINE.to_owned();
+        match name.as_str() {
+            _ if value.expose().is_empty() => {}
+            crate::launch::CWD_NAME => self.cwd = Some(CwdExplained { path: value.preview(), source }),
+            crate::launch::COMMAND_NAME if !by_a_run => {
+                let argv = Some(vec!["***".to_owned()]);
+                self.command = CommandExplained { argv, source: Some(source), error: None };
+            }
+            _ => {}
+        }
         let top = |overrode| VariableExplained {
             name: name.to_string(),
             preview: value.preview(),
@@ -238,7 +249,7 @@ impl Explanation {
         writeln!(out, ", snapshot {}", self.snapshot_version)?;
         match (&self.profile.id, &self.profile.name, &self.profile.runtime) {
             (Some(id), Some(name), Some(runtime)) => {
-                writeln!(out, "profile  {name} ({id}, {runtime}): {}", self.profile.reason)?;
+                writeln!(out, "profile  {} ({id}, {runtime}): {}", plain(name), self.profile.reason)?;
             }
             _ => writeln!(out, "profile  none: {}", self.profile.reason)?,
         }
@@ -305,7 +316,7 @@ fn cell(text: &str) -> String {
 }
 
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect()
 }
 
 fn quoted(argv: &[String]) -> String {

@@ -3,12 +3,13 @@
 use super::{Form, Request};
 use crate::launch::CommandError;
 use crate::model::Approval;
+use crate::policy::excerpt;
 
 /// `claude`, or with an instruction its headless form, whose first line of output reports the
 /// directory, tools and permission mode that took effect.
 pub(super) fn form(request: &Request<'_>) -> Result<Form, CommandError> {
     if let Some(provider) = request.provider().filter(|provider| *provider != "anthropic") {
-        let what = format!("speaks to anthropic only, and the run asks for provider {provider:?}");
+        let what = format!("speaks to anthropic only, and the run asks for provider {:?}", excerpt(provider));
         return Err(request.refuse("provider_unsupported", &what));
     }
     let mut form = Form { argv: vec!["claude".to_owned()], env: Vec::new() };
@@ -27,7 +28,7 @@ pub(super) fn form(request: &Request<'_>) -> Result<Form, CommandError> {
         None => None,
         Some(Approval::Never | Approval::Auto) => {
             // Without it the mode is refused for uid 0, which agents in sandboxes commonly have.
-            form.env.push(("IS_SANDBOX", "1".to_owned()));
+            form.env.push(("IS_SANDBOX", "1"));
             Some("bypassPermissions")
         }
         // Nobody is there to ask in a headless run, so what is risky is denied, not allowed.

@@ -52,6 +52,8 @@ fn refusal(error: ResolveError) -> ApiError {
         ResolveError::ProfileNotApplicable { .. } => {
             ApiError::conflict("PROFILE_NOT_APPLICABLE", error.to_string())
         }
-        ResolveError::EnvTooLarge { .. } => ApiError::env_too_large(error.to_string()),
+        ResolveError::EnvTooLarge { .. } | ResolveError::VariableTooLarge { .. } => {
+            ApiError::env_too_large(error.to_string())
+        }
     }
 }
