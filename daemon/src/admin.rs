@@ -127,7 +127,7 @@ impl Admin {
         };
         match resolve(&generation.content.state, id, run) {
             Ok(resolution) => reply::json(StatusCode::OK, &resolution.explain(generation.content.version)),
-            Err(error) => unresolved(error),
+            Err(error) => unresolved(&error),
         }
     }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
+use hyper::header::HeaderValue;
 use miosa_snapshot::{Digest, HostId, HostKeyError, HostPrivateKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
@@ -109,9 +110,13 @@ impl LinkFile {
 }
 
 impl HostToken {
-    /// The token, for the one header it goes into.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
+    /// The one form in which the token is shown to anybody: a header that is never logged.
+    pub(crate) fn authorization(&self) -> HeaderValue {
+        let bearer = Zeroizing::new(format!("Bearer {}", *self.0));
+        // A token that no header can hold is none of the control plane's, which will say so.
+        let mut header = HeaderValue::from_str(&bearer).unwrap_or(HeaderValue::from_static("Bearer"));
+        header.set_sensitive(true);
+        header
     }
 }
 
@@ -124,7 +129,7 @@ impl From<String> for HostToken {
 impl Serialize for HostToken {
     /// Into `link.json`, and nowhere else.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.expose())
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -35,6 +35,5 @@ mod trust_store;
 
 #[cfg(test)]
 #[path = "../tests/daemon/publisher.rs"]
-#[allow(dead_code, reason = "the tests of the program use the rest of it")]
 #[expect(clippy::arithmetic_side_effects, reason = "the numbers of tests are small")]
 mod publisher;

@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use miosa_injector::model::EnvName;
 use miosa_injector::{Change, Records};
 use miosa_snapshot::{Age, Digest, HostId, HostPrivateKey};
 
@@ -90,10 +89,11 @@ impl World {
     /// What resource `sbx-1` is greeted with, or why it isn't.
     fn greeting(&self) -> Result<String, Unservable> {
         let current = self.shared.current.load();
-        let (generation, _) = Generation::servable(current.as_ref(), self.shared.clock.boot_ms())?;
-        let state = &generation.content.state;
-        let env = &state.records().resources[&"sbx-1".parse().unwrap()].env;
-        Ok(env[&EnvName::parse("GREETING").unwrap()].expose().to_owned())
+        let (generation, aged) = Generation::servable(current.as_ref(), self.shared.clock.boot_ms())?;
+        let built = generation.content.answer(&"sbx-1".parse().unwrap(), None).unwrap();
+        let body = built.body(generation.moving(aged)).concat();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        Ok(body["env"]["GREETING"].as_str().unwrap().to_owned())
     }
 
     fn age(&self) -> (Age, u64) {

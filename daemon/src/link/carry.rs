@@ -12,7 +12,6 @@ use hyper::{Method, StatusCode};
 use miosa_injector::protocol::ErrorBody;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 use super::backoff::Backoff;
 use super::lines::{Line, Lines, LinesEnd};
@@ -56,10 +55,7 @@ pub(super) enum SessionEnd {
 
 impl Carrier {
     pub(super) fn new(control: Client, intake: Client, token: &HostToken) -> Self {
-        let bearer = Zeroizing::new(format!("Bearer {}", token.expose()));
-        // A token that no header can hold is none of the control plane's, which will say so.
-        let mut authorization = HeaderValue::from_str(&bearer).unwrap_or(HeaderValue::from_static("Bearer"));
-        authorization.set_sensitive(true);
+        let authorization = token.authorization();
         Self { control, intake, authorization }
     }
 

@@ -169,8 +169,10 @@ impl Host {
         http::get(&self.admin(), "/v1/status").json()
     }
 
-    /// What a resource is greeted with.
+    /// What a resource is greeted with, once its socket is there.
     pub(crate) fn greeting(&self, resource: &str) -> String {
+        let waited = http::get(&self.admin(), &format!("/v1/resources/{resource}?wait=20"));
+        assert_eq!(waited.json()["served"], true, "{}", String::from_utf8_lossy(&waited.body));
         let answer = http::get(&self.socket(resource), "/v1/resolve");
         assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
         answer.json()["env"]["GREETING"].as_str().unwrap().to_owned()

@@ -13,7 +13,7 @@ mod enrollment;
 mod host;
 mod http;
 mod link;
-#[allow(dead_code, reason = "the tests beside the code use the rest of it")]
+#[expect(dead_code, reason = "the tests beside the code use the rest of it")]
 mod publisher;
 mod serving;
 mod sockets;
