@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::cli::StateOptions;
-use crate::state_dir::{self, StateDirError};
+use crate::state_dir::{self, Guard, StateDirError};
 use crate::store::{Database, DatabaseError, Store, StoreError, meta::Adopted};
 use crate::trust::{self, FoundTrustError};
 
@@ -39,8 +39,8 @@ pub(crate) async fn open(options: &StateOptions) -> Result<Store, SetupError> {
     let database =
         options.database.clone().unwrap_or_else(|| Database::Sqlite(options.state_dir.join("control.db")));
     let pools = database.connect().await?;
-    let key_file = master_key_file(options);
-    let master = match state_dir::read_master_key(&key_file)? {
+    let (key_file, guard) = master_key_file(options);
+    let master = match state_dir::read_master_key(&key_file, guard)? {
         Some(master) => master,
         None if pools.has_master_key().await? => return Err(SetupError::MasterKeyMissing(key_file)),
         None => state_dir::create_master_key(&key_file)?,
@@ -54,13 +54,15 @@ pub(crate) async fn open(options: &StateOptions) -> Result<Store, SetupError> {
     Ok(store)
 }
 
-fn master_key_file(options: &StateOptions) -> PathBuf {
+fn master_key_file(options: &StateOptions) -> (PathBuf, Guard) {
+    if let Some(named) = &options.master_key {
+        return (named.clone(), Guard::Mode);
+    }
     // systemd.exec(5), LoadCredential=
     let credential =
         std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join("master-key"));
-    options
-        .master_key
-        .clone()
-        .or_else(|| credential.filter(|path| path.exists()))
-        .unwrap_or_else(|| options.state_dir.join("master.key"))
+    match credential.filter(|path| path.exists()) {
+        Some(credential) => (credential, Guard::Systemd),
+        None => (options.state_dir.join("master.key"), Guard::Mode),
+    }
 }

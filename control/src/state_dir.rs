@@ -53,15 +53,25 @@ pub(crate) fn touch_private(path: &Path) -> Result<(), StateDirError> {
     opened.map(drop).map_err(|source| StateDirError::Write { path: path.to_owned(), source })
 }
 
+/// Who keeps a key file from other users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// Its mode, which is therefore checked.
+    Mode,
+    /// systemd, whose access lists make modes look wider than they are (systemd.exec(5)).
+    Systemd,
+}
+
 /// Reads the master key; `None` when there is no such file.
-pub(crate) fn read_master_key(path: &Path) -> Result<Option<MasterKey>, StateDirError> {
+pub(crate) fn read_master_key(path: &Path, guard: Guard) -> Result<Option<MasterKey>, StateDirError> {
     let unreadable = |source| StateDirError::Read { path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
-    if file.metadata().map_err(unreadable)?.mode() & 0o077 != 0 {
+    let exposed = file.metadata().map_err(unreadable)?.mode() & 0o077 != 0;
+    if exposed && guard == Guard::Mode {
         return Err(StateDirError::Exposed(path.to_owned()));
     }
     let mut text = Zeroizing::new(String::with_capacity(64));
@@ -111,10 +121,10 @@ mod tests {
     fn the_master_key_is_made_once_private_and_read_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("master.key");
-        assert!(read_master_key(&path).unwrap().is_none());
+        assert!(read_master_key(&path, Guard::Mode).unwrap().is_none());
         let made = create_master_key(&path).unwrap();
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
-        assert_eq!(read_master_key(&path).unwrap().unwrap().fingerprint(), made.fingerprint());
+        assert_eq!(read_master_key(&path, Guard::Mode).unwrap().unwrap().fingerprint(), made.fingerprint());
         assert!(matches!(create_master_key(&path), Err(StateDirError::Write { .. })));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -124,9 +134,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("master.key");
         touch_private(&path).unwrap();
-        assert!(matches!(read_master_key(&path), Err(StateDirError::Malformed { .. })));
+        assert!(matches!(read_master_key(&path, Guard::Mode), Err(StateDirError::Malformed { .. })));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(read_master_key(&path), Err(StateDirError::Exposed(_))));
+        assert!(matches!(read_master_key(&path, Guard::Mode), Err(StateDirError::Exposed(_))));
+        assert!(matches!(read_master_key(&path, Guard::Systemd), Err(StateDirError::Malformed { .. })));
     }
 
     #[test]

@@ -65,8 +65,8 @@ impl FromRequestParts<App> for TenantCaller {
             key_of(parts, app, TokenKind::Tenant, "a platform key can't be used in the tenant API").await?;
         let Role::Tenant(tenant, access) = &key.role else { return Err(ApiError::unauthorized()) };
         // A client that thinks it acts for one tenant must not write into another.
-        let named = parts.headers.get(&X_MIOSA_TENANT);
-        if named.is_some_and(|named| named.as_bytes() != tenant.as_str().as_bytes()) {
+        let mut named = parts.headers.get_all(&X_MIOSA_TENANT).iter();
+        if named.any(|named| named.as_bytes() != tenant.as_str().as_bytes()) {
             return Err(ApiError::forbidden("X-MIOSA-Tenant names another tenant than the key"));
         }
         Ok(Self { tenant: tenant.clone(), access: *access, origin: origin(parts, &key.id) })

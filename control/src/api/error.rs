@@ -52,7 +52,8 @@ impl ApiError {
 
     /// 401: a join token that is unknown, used or expired. All look the same.
     pub(crate) fn no_join_token() -> Self {
-        let message = "the join token is unknown, used or expired; make another with miosa-control host create";
+        let message =
+            "the join token is unknown, used or expired; make another with miosa-control host create";
         Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
     }
 
@@ -151,7 +152,7 @@ impl FieldError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Database { source: sqlx::Error::PoolTimedOut, .. } => {
+            StoreError::Database { source, .. } if is_passing(source) => {
                 tracing::warn!("{}", Chain(&error));
                 Self::unavailable(1)
             }
@@ -161,6 +162,18 @@ impl From<StoreError> for ApiError {
             | StoreError::NoRandomness(_) => Self::internal(&error),
         }
     }
+}
+
+/// Whether a failure is likely to be gone when the client tries again: no connection to be had, the
+/// database locked by another process, or a transaction that lost to others.
+fn is_passing(error: &sqlx::Error) -> bool {
+    if let Some(error) = error.as_database_error() {
+        // SQLite: SQLITE_BUSY. PostgreSQL: serialization_failure, deadlock_detected, and the class of
+        // operator intervention.
+        let code = error.code().unwrap_or_default();
+        return matches!(code.as_ref(), "5" | "40001" | "40P01") || code.starts_with("57P");
+    }
+    matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_))
 }
 
 impl IntoResponse for ApiError {

@@ -70,6 +70,7 @@ async fn the_tenant_header_must_match_the_key() {
     assert_eq!(call("t1").send().await.data(200), json!([]));
     assert_eq!(call("t2").send().await.error(403), "FORBIDDEN");
     assert_eq!(call("").send().await.error(403), "FORBIDDEN");
+    assert_eq!(call("t1").header("x-miosa-tenant", "t2").send().await.error(403), "FORBIDDEN");
 }
 
 #[tokio::test]

@@ -92,3 +92,21 @@ async fn a_client_that_goes_away_leaves_nothing_locked() {
     let body = json!({"scope": "tenant", "name": "LAST", "value": "x"});
     client.post("/api/v1/runtime-env", body).send().await.data(201);
 }
+
+#[tokio::test]
+async fn commands_work_while_the_server_writes() {
+    let Some(control) = open().await else { return };
+    let client = control.tenant("t1");
+    let writer = tokio::spawn(async move {
+        for n in 0..200 {
+            let body = json!({"scope": "tenant", "name": format!("V{n}"), "value": "x"});
+            client.post("/api/v1/runtime-env", body).send().await.data(201);
+        }
+    });
+    while !writer.is_finished() {
+        control.run(&["key", "create", "--tenant", "t1"]);
+        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    writer.await.unwrap();
+}
