@@ -1,12 +1,13 @@
 //! Reading JSON as narrowly as the format is described, where serde reads more: its structs also
-//! come from an array of their values, its unit enums from an object, its options from nothing.
+//! come from an array of their values, its unit enums from an object, its options from nothing, and
+//! its lists have no end.
 
 use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
     de::{
-        DeserializeOwned, IntoDeserializer, MapAccess, Visitor,
+        DeserializeOwned, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor,
         value::{MapAccessDeserializer, StrDeserializer},
     },
 };
@@ -16,13 +17,22 @@ pub(crate) fn read_object<'de, T: Deserialize<'de>>(text: &'de [u8]) -> serde_js
     serde_json::from_slice(text).map(|Object(value)| value)
 }
 
-/// Reads an array of JSON objects.
-pub(crate) fn objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+/// Reads an array of at most `MAX` entries; the first one too many ends the reading.
+pub(crate) fn list<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    let objects = Vec::<Object<T>>::deserialize(deserializer)?;
+    deserializer.deserialize_seq(Entries::<T, MAX>(PhantomData))
+}
+
+/// Reads a [`list`] of JSON objects.
+pub(crate) fn objects<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let objects: Vec<Object<T>> = list::<_, _, MAX>(deserializer)?;
     Ok(objects.into_iter().map(|Object(value)| value).collect())
 }
 
@@ -40,6 +50,27 @@ where
     T: Deserialize<'de>,
 {
     Option::deserialize(deserializer)
+}
+
+struct Entries<T, const MAX: usize>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Entries<T, MAX> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an array of at most {MAX} entries")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut source: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = source.next_element()? {
+            if entries.len() == MAX {
+                return Err(A::Error::custom("an entry too many"));
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
 }
 
 /// A value whose JSON is an object, and nothing else.

@@ -80,7 +80,7 @@ pub enum Age {
 /// Why a statement is not one. None of them quotes the statement, which is secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StatementError {
-    /// Not exactly one JSON object with exactly the known members, each of its type and in range.
+    /// Not exactly one JSON object with exactly the known members, each of its type.
     #[error("the statement is not of the documented form at line {line}, column {column}")]
     Json {
         /// Where reading stopped, counted from 1.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     host::is_id,
-    json::{nullable, objects, read_object},
+    json::{list, nullable, objects, read_object},
     numbers::MAX_NUMBER,
     signing::VerifyingKey,
 };
@@ -43,7 +43,8 @@ pub struct Signer {
 /// Why bytes are no trust document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
-    /// Not exactly one JSON object with exactly the known members, each of its type and in range.
+    /// Not exactly one JSON object with exactly the known members, each of its type, and with no more
+    /// roots and signers than allowed.
     #[error("the trust document is not of the documented form at line {line}, column {column}")]
     Json {
         /// Where reading stopped, counted from 1.
@@ -60,10 +61,10 @@ pub enum DocumentError {
     /// A threshold of 0, or above the number of roots.
     #[error("the threshold of the trust document is not between 1 and the number of its roots")]
     Threshold,
-    /// A root listed twice, or more than [`MAX_ROOTS`] of them.
+    /// A root listed twice, or (when writing) more than [`MAX_ROOTS`] of them.
     #[error("the roots of the trust document are not distinct, or more than {MAX_ROOTS}")]
     Roots,
-    /// A signer listed twice, or more than [`MAX_SIGNERS`] of them.
+    /// A signer listed twice, or (when writing) more than [`MAX_SIGNERS`] of them.
     #[error("the signers of the trust document are not distinct, or more than {MAX_SIGNERS}")]
     Signers,
     /// A tenant that is no id.
@@ -142,8 +143,9 @@ struct Wire {
     version: u64,
     epoch: u64,
     threshold: u32,
+    #[serde(deserialize_with = "list::<_, _, MAX_ROOTS>")]
     roots: Vec<VerifyingKey>,
-    #[serde(deserialize_with = "objects")]
+    #[serde(deserialize_with = "objects::<_, _, MAX_SIGNERS>")]
     signers: Vec<Signer>,
     expires_at: u64,
 }

@@ -282,6 +282,30 @@ fn every_other_text_is_refused() {
 }
 
 #[test]
+fn reading_ends_at_the_first_root_or_signer_too_many() {
+    let document = Roots::new().held().document;
+    let good = String::from_utf8(document.write().unwrap()).unwrap();
+    let root = || format!("\"{}\"", crate::base64::encode(signing_key().public().as_bytes()));
+    let signer = || format!(r#"{{"key":{},"expires_at":1,"tenants":null}}"#, root());
+    let lists: [(&str, &str, usize, &dyn Fn() -> String); 2] =
+        [("roots", "signers", MAX_ROOTS, &root), ("signers", "expires_at", MAX_SIGNERS, &signer)];
+    for (name, next, limit, entry) in lists {
+        let (before, rest) = good.split_once(&format!("\"{name}\":[")).unwrap();
+        let (_, after) = rest.split_once(&format!("],\"{next}\":")).unwrap();
+        let with = |count, more: &str| {
+            let entries = (0..count).map(|_| entry()).collect::<Vec<_>>().join(",");
+            format!("{before}\"{name}\":[{entries}{more}],\"{next}\":{after}")
+        };
+        assert!(TrustDocument::read(with(limit, "").as_bytes()).is_ok(), "{name}");
+        // What follows the first one too many is not even JSON.
+        let text = with(limit + 1, ",garbage");
+        let refusal = TrustDocument::read(text.as_bytes());
+        let Err(DocumentError::Json { column, .. }) = refusal else { panic!("{name}: {refusal:?}") };
+        assert!(column <= text.find("garbage").unwrap(), "{name}: column {column}");
+    }
+}
+
+#[test]
 fn every_refusal_has_a_text_of_its_own() {
     let table = [
         (TrustError::PinMismatch, "the trust document is not the pinned one"),
