@@ -1,7 +1,9 @@
-//! The HTTP APIs: `/api/v1` for tenants, `/platform/v1` for the orchestrator, `/host/v1` for hosts. One file per resource, each with its routes, beside what
-//! they share: who calls, what a body may hold, how errors look.
+//! The HTTP APIs: `/api/v1` for tenants, `/platform/v1` for the orchestrator, `/host/v1` for hosts. One
+//! file per resource, each with its routes, beside what they share: who calls, what a body may hold,
+//! how errors look.
 
 pub(crate) mod answer;
+mod as_sent;
 pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod env;
@@ -9,7 +11,6 @@ pub(crate) mod error;
 pub(crate) mod fields;
 mod host;
 pub(crate) mod idempotency;
-mod metadata;
 mod platform;
 mod profiles;
 mod provider_keys;

@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
+use crate::api::as_sent::{self, empty_object};
 use crate::api::env::take_env;
 use crate::api::error::{ApiError, FieldError};
-use crate::api::fields::{Fields, Given, array, boolean, object, string, text};
-use crate::api::metadata::{self, empty_object};
+use crate::api::fields::{Fields, Given, array, boolean, string, text};
 use crate::api::provider_keys::provider_of;
 use crate::api::query::Params;
 use crate::store::profiles::{ProfileColumns, ProfileFilter};
@@ -91,8 +91,8 @@ impl Patch {
             tools: fields.take("tools", tools),
             connectors: take_connectors(fields),
             env: take_plain_env(fields),
-            policy: fields.take("policy", |policy| raw(&object(policy)?)),
-            metadata: fields.take("metadata", metadata::parse),
+            policy: fields.take("policy", as_sent::object),
+            metadata: fields.take("metadata", as_sent::object),
             is_default: fields.take("is_default", boolean),
         }
     }
@@ -178,7 +178,7 @@ fn description(value: Value) -> Result<String, String> {
 
 fn applies_to(value: Value) -> Result<Box<RawValue>, String> {
     AppliesTo::from_json(&value).map_err(|error| error.to_string())?;
-    raw(&value)
+    as_sent::any(&value)
 }
 
 fn tools(value: Value) -> Result<Box<RawValue>, String> {
@@ -194,7 +194,7 @@ fn tools(value: Value) -> Result<Box<RawValue>, String> {
     if !names.iter().all(listable) {
         return Err(format!("must be names of 1 to {MAX_TOOL} bytes without commas and control characters"));
     }
-    raw(&names)
+    as_sent::any(&names)
 }
 
 fn take_connectors(fields: &mut Fields) -> Given<Box<RawValue>> {
@@ -209,7 +209,7 @@ fn take_connectors(fields: &mut Fields) -> Given<Box<RawValue>> {
                     Err(error) => fields.wrong(format!("connectors[{at}]"), error),
                 }
             }
-            raw(&connectors).map_or(Given::Absent, Given::Value)
+            kept(fields, "connectors", as_sent::any(&connectors))
         }
     }
 }
@@ -228,7 +228,8 @@ fn take_plain_env(fields: &mut Fields) -> Given<Box<RawValue>> {
                     );
                 }
             }
-            raw(&plain(&env)).map_or(Given::Absent, Given::Value)
+            let raw = to_raw_value(&plain(&env)).map_err(|error| error.to_string());
+            kept(fields, "env", raw)
         }
     }
 }
@@ -255,8 +256,18 @@ fn wrong_tools(columns: &ProfileColumns) -> Option<String> {
     (!known).then(|| format!("must be of {} unless the runtime is custom", TOOLS.join(", ")))
 }
 
-fn raw(value: &impl Serialize) -> Result<Box<RawValue>, String> {
-    to_raw_value(value).map_err(|error| error.to_string())
+fn kept(
+    fields: &mut Fields,
+    field: &'static str,
+    raw: Result<Box<RawValue>, String>,
+) -> Given<Box<RawValue>> {
+    match raw {
+        Ok(raw) => Given::Value(raw),
+        Err(what) => {
+            fields.wrong(field, what);
+            Given::Absent
+        }
+    }
 }
 
 const MAX_NAME: usize = 200;

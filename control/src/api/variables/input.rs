@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::api::as_sent;
 use crate::api::env::RESERVED;
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Given, boolean, string, text};
-use crate::api::metadata;
 use crate::api::query::Params;
 use crate::store::variables::{StoredVariable, VariableFilter, VariableIdentity};
 
@@ -58,7 +58,7 @@ impl Upsert {
             fields.wrong("value", too_long());
         }
         let enabled = given(fields.take("enabled", boolean), true);
-        let metadata = given(fields.take("metadata", metadata::parse), metadata::empty_object());
+        let metadata = given(fields.take("metadata", as_sent::object), as_sent::empty_object());
         let given = fields.finish_with(params)?;
         match (scope, name, value) {
             (Some(scope), Some(name), Some(value)) => {
@@ -110,7 +110,7 @@ impl Patch {
             fields.wrong("value", too_long());
         }
         let enabled = given(fields.take("enabled", boolean), true);
-        let metadata = given(fields.take("metadata", metadata::parse), metadata::empty_object());
+        let metadata = given(fields.take("metadata", as_sent::object), as_sent::empty_object());
         fields.must_equal(&FIXED, shown);
         let given = fields.finish_with(params)?;
         Ok(Self { value, enabled, metadata, given })

@@ -94,6 +94,13 @@ async fn every_bad_field_is_named_at_once() {
     assert_eq!(client.post(BASE, json!({})).send().await.bad_fields(), ["name", "runtime"]);
     let nulls = json!({"name": null, "runtime": null, "description": null});
     assert_eq!(client.post(BASE, nulls).send().await.bad_fields(), ["name", "runtime"]);
+    let long = "x".repeat(64 * 1024);
+    let body = json!({
+        "name": "p", "runtime": "custom", "tools": vec!["t".repeat(64); 1024], "connectors": [long],
+        "policy": {"x": long}, "metadata": {"x": long}, "applies_to": vec!["agent"; 8192],
+    });
+    let expected = ["applies_to", "connectors", "metadata", "policy", "tools"];
+    assert_eq!(client.post(BASE, body).send().await.bad_fields(), expected);
     for name in ["x".repeat(201), "a\nb".to_owned(), "a\0b".to_owned()] {
         let body = json!({"name": name, "runtime": "pi"});
         assert_eq!(client.post(BASE, body).send().await.bad_fields(), ["name"]);
