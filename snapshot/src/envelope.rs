@@ -96,6 +96,7 @@ impl Envelope {
         check_size(bytes, shape)?;
         let text = Text::read(bytes, shape)?;
         check_payload_type(&text, shape)?;
+        check_signature_count(&text, shape)?;
         let envelope = text.decode()?;
         check_distinct(&envelope.signatures)?;
         Ok(envelope)
@@ -148,7 +149,9 @@ pub(crate) fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 struct Text<'a> {
     payload: &'a [u8],
     payload_type: &'a [u8],
+    /// As many as there may be; the others are counted only.
     signatures: Vec<(&'a [u8], &'a [u8])>,
+    signature_count: usize,
 }
 
 // E1. The envelope is at most `max_bytes` long.
@@ -161,7 +164,6 @@ fn check_size(bytes: &[u8], shape: &Shape) -> Result<(), EnvelopeError> {
 
 impl<'a> Text<'a> {
     // E2. The envelope is exactly the text above.
-    // E4. It has between 1 and `max_signatures` signatures; the first one too many ends the reading.
     fn read(bytes: &'a [u8], shape: &Shape) -> Result<Self, EnvelopeError> {
         let mut cursor = Cursor { all: bytes, rest: bytes };
         cursor.literal(BEFORE_PAYLOAD)?;
@@ -169,29 +171,26 @@ impl<'a> Text<'a> {
         cursor.literal(BEFORE_TYPE)?;
         let payload_type = cursor.until_quote()?;
         cursor.literal(BEFORE_SIGNATURES)?;
-        let mut signatures = Vec::new();
+        let (mut signatures, mut signature_count) = (Vec::new(), 0_usize);
         while !cursor.rest.starts_with(AFTER_SIGNATURES.as_bytes()) {
-            if !signatures.is_empty() {
+            if signature_count > 0 {
                 cursor.literal(",")?;
-            }
-            if signatures.len() == shape.max_signatures {
-                return Err(EnvelopeError::SignatureCount { limit: shape.max_signatures });
             }
             cursor.literal(BEFORE_KEY_ID)?;
             let key_id = cursor.until_quote()?;
             cursor.literal(BEFORE_SIGNATURE)?;
             let signature = cursor.until_quote()?;
             cursor.literal(AFTER_SIGNATURE)?;
-            signatures.push((key_id, signature));
+            if signature_count < shape.max_signatures {
+                signatures.push((key_id, signature));
+            }
+            signature_count = signature_count.saturating_add(1);
         }
         cursor.literal(AFTER_SIGNATURES)?;
         if !cursor.rest.is_empty() {
             return Err(cursor.malformed());
         }
-        if signatures.is_empty() {
-            return Err(EnvelopeError::SignatureCount { limit: shape.max_signatures });
-        }
-        Ok(Self { payload, payload_type, signatures })
+        Ok(Self { payload, payload_type, signatures, signature_count })
     }
 
     // E5. Payload and signatures are strict base64 (standard alphabet, padded, no stray bits), each
@@ -211,6 +210,14 @@ impl<'a> Text<'a> {
 fn check_payload_type(text: &Text<'_>, shape: &Shape) -> Result<(), EnvelopeError> {
     if text.payload_type != shape.payload_type.as_bytes() {
         return Err(EnvelopeError::PayloadType { expected: shape.payload_type });
+    }
+    Ok(())
+}
+
+// E4. It has at least one signature, and at most `max_signatures`.
+fn check_signature_count(text: &Text<'_>, shape: &Shape) -> Result<(), EnvelopeError> {
+    if text.signature_count == 0 || text.signature_count > shape.max_signatures {
+        return Err(EnvelopeError::SignatureCount { limit: shape.max_signatures });
     }
     Ok(())
 }
@@ -334,12 +341,39 @@ mod tests {
     }
 
     #[test]
-    fn reading_ends_at_the_first_signature_too_many() {
-        let mut text = String::from_utf8(written(b"", &[signing_key(), signing_key()])).unwrap();
-        text.truncate(text.len() - 2);
-        // What follows the second signature is not even an envelope.
-        let refused = Envelope::read(format!("{text},garbage").as_bytes(), &SHAPE);
-        assert_eq!(refused.err(), Some(EnvelopeError::SignatureCount { limit: 2 }));
+    fn the_checks_are_made_in_the_order_of_their_numbers() {
+        let keys = [signing_key(), signing_key(), signing_key()];
+        let text = |signers: &[crate::SigningKey]| String::from_utf8(written(b"hi?", signers)).unwrap();
+        let [one, none, three] = [&keys[..1], &[], &keys].map(text);
+        let typed = |text: &str| text.replace(TYPE, "application/other");
+        let encoded = |text: &str| text.replace("aGk/", "aGk_");
+        let table = [
+            ("malformed_envelope", format!("{} ", encoded(&typed(&one)))),
+            ("malformed_envelope", format!("{} ", encoded(&typed(&none)))),
+            ("malformed_envelope", format!("{} ", encoded(&typed(&three)))),
+            ("wrong_payload_type", encoded(&typed(&one))),
+            ("wrong_payload_type", encoded(&typed(&none))),
+            ("wrong_payload_type", encoded(&typed(&three))),
+            ("wrong_signature_count", encoded(&none)),
+            ("wrong_signature_count", encoded(&three)),
+            ("bad_encoding", encoded(&one)),
+        ];
+        for (name, text) in table {
+            let shape = Shape { max_bytes: text.len(), ..SHAPE };
+            let refused = Envelope::read(text.as_bytes(), &shape).err().map(|error| error.name());
+            assert_eq!(refused, Some(name), "{text}");
+            let shape = Shape { max_bytes: text.len() - 1, ..SHAPE };
+            let refused = Envelope::read(text.as_bytes(), &shape).err().map(|error| error.name());
+            assert_eq!(refused, Some("oversize"), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_more_signatures_are_kept_than_allowed() {
+        let keys: Vec<_> = (0..20).map(|_| signing_key()).collect();
+        let bytes = written(b"", &keys);
+        let text = Text::read(&bytes, &SHAPE).ok().unwrap();
+        assert_eq!((text.signatures.len(), text.signature_count), (2, 20));
     }
 
     #[test]

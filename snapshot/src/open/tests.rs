@@ -65,6 +65,17 @@ fn e1_no_envelope_over_the_limit_is_made() {
 }
 
 #[test]
+fn e3_a_trust_document_is_no_update_however_many_roots_signed_it() {
+    let world = World::new();
+    let mut document = world.trust.document().clone();
+    let second = signing_key();
+    document.roots.push(second.public());
+    for roots in [&[&world.root] as &[_], &[&world.root, &second]] {
+        assert_eq!(world.refusal(&document.sign(roots).unwrap()), "wrong_payload_type");
+    }
+}
+
+#[test]
 fn e4_an_update_has_exactly_one_signature() {
     let world = World::new();
     let body = world.key.encrypt(b"{}").unwrap();
