@@ -24,10 +24,11 @@ pub struct SigningKey {
     public: VerifyingKey,
 }
 
-/// An Ed25519 public key: the canonical encoding of a point that is not of small order.
+/// An Ed25519 public key: 32 bytes whose y is reduced and not that of a point of small order.
 ///
 /// The restriction makes verification strict: whoever chose a small-order key could show one
-/// signature for many messages, and whoever re-encoded a key could give it a second name.
+/// signature for many messages, and whoever re-encoded a key could give it a second name. Whether
+/// the bytes are those of a point at all is not looked at here: if not, nothing verifies under them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VerifyingKey([u8; 32]);
 
@@ -45,7 +46,7 @@ pub enum KeyError {
     /// Not an Ed25519 private key in PKCS#8 (version 1 or 2), or its two halves do not belong together.
     #[error("cannot read an Ed25519 private key from PKCS#8")]
     PrivateKey,
-    /// Not 32 bytes, or not the one canonical encoding of a point.
+    /// Not 32 bytes, or a y of p or above, which is a second spelling of a smaller one.
     #[error("an Ed25519 public key is 32 bytes in their canonical encoding")]
     PublicKey,
     /// One of the eight points of small order, under which signatures prove nothing.
@@ -305,6 +306,16 @@ mod tests {
         assert_eq!(VerifyingKey::from_bytes(key.as_bytes()), Ok(key));
         assert_eq!(VerifyingKey::from_bytes(&key.as_bytes()[1..]), Err(KeyError::PublicKey));
         assert_eq!(VerifyingKey::from_bytes(&[]), Err(KeyError::PublicKey));
+    }
+
+    #[test]
+    fn nothing_verifies_under_a_key_that_is_no_point() {
+        let mut bytes = [0; 32];
+        bytes[0] = 2; // (y² − 1) / (dy² + 1) has no square root.
+        let key = VerifyingKey::from_bytes(&bytes).unwrap();
+        assert!(!key.verifies(b"message", &signing_key().sign(b"message")));
+        let identity_and_zero: [u8; 64] = [SMALL_ORDER[0], [0; 32]].concat().try_into().unwrap();
+        assert!(!key.verifies(b"message", &identity_and_zero));
     }
 
     #[test]
