@@ -93,25 +93,18 @@ impl Fleet {
     /// Notes what was published to a host, or that it is still right, and hands it to its stream.
     pub(super) fn publish(&self, host: &HostId, issued: &Issued, line: Option<Bytes>, covers: &Positions) {
         self.slot(host).send_modify(|view| {
-            let version = issued.version();
-            let is_news = view.published.as_ref().is_none_or(|held| {
-                held.version < version || (held.version == version && held.digest != issued.digest)
-            });
-            if is_news {
-                view.published = Some(Published {
-                    version,
-                    digest: issued.digest,
-                    issued_at: issued.issued_at,
-                    expires_at: issued.expires_at,
-                    line: line.filter(|_| view.connected),
-                });
-            }
+            view.take_news(issued, line);
             for (tenant, number) in covers {
                 let covered = view.covers.entry(tenant.clone()).or_default();
                 *covered = (*covered).max(*number);
             }
             view.failure = None;
         });
+    }
+
+    /// Notes what was found to be published to a host, perhaps by another replica.
+    pub(super) fn find(&self, host: &HostId, issued: &Issued) {
+        self.slot(host).send_if_modified(|view| view.take_news(issued, None));
     }
 
     /// Notes why nothing could be published to a host.
@@ -146,6 +139,26 @@ impl Fleet {
     fn slot(&self, host: &HostId) -> Slot {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(slots.entry(host.clone()).or_default())
+    }
+}
+
+impl HostView {
+    /// Whether it was news: another update, and not an older one.
+    fn take_news(&mut self, issued: &Issued, line: Option<Bytes>) -> bool {
+        let version = issued.version();
+        let is_news = self.published.as_ref().is_none_or(|held| {
+            held.version < version || (held.version == version && held.digest != issued.digest)
+        });
+        if is_news {
+            self.published = Some(Published {
+                version,
+                digest: issued.digest,
+                issued_at: issued.issued_at,
+                expires_at: issued.expires_at,
+                line: line.filter(|_| self.connected),
+            });
+        }
+        is_news
     }
 }
 

@@ -19,7 +19,6 @@ use super::{PublishError, Publisher};
 use crate::clock::Millis;
 use crate::report::Chain;
 use crate::store::StoreError;
-use crate::store::updates::Positions;
 
 /// The lines of a stream, as the body of an answer. It ends when the stream does.
 #[derive(Debug)]
@@ -186,17 +185,20 @@ impl Stream {
             return Ok(Some(line));
         }
         let newest = self.publisher.0.store.newest_update(&self.host).await?;
-        // The host may have accepted something issued later, after which it refuses this.
-        let sendable = newest.filter(|newest| {
-            !sealer.is_near_expiry(newest.issued.expires_at, now) && newest.issued.issued_at >= newest.beat_at
-        });
-        let Some(newest) = sendable else {
-            self.issue_again().await?;
-            return Ok(None);
-        };
-        self.publisher.0.fleet.publish(&self.host, &newest.issued, None, &Positions::new());
-        self.sent(newest.issued.digest);
-        Ok(Some(update_line(&newest.envelope)))
+        let newest = newest.inspect(|newest| self.publisher.0.fleet.find(&self.host, &newest.issued));
+        match newest {
+            // Another replica has issued it to the host, and this one did not know yet.
+            Some(newest) if self.holds == Holds::Claimed(newest.issued.version()) => Ok(None),
+            // A host refuses what was issued before something that it has accepted.
+            Some(newest)
+                if newest.issued.issued_at >= newest.beat_at
+                    && !sealer.is_near_expiry(newest.issued.expires_at, now) =>
+            {
+                self.sent(newest.issued.digest);
+                Ok(Some(update_line(&newest.envelope)))
+            }
+            Some(_) | None => self.issue_again().await.map(|()| None),
+        }
     }
 
     async fn heartbeat(&mut self, published: &Published) -> Result<Option<Bytes>, StreamError> {

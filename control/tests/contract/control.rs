@@ -32,9 +32,26 @@ impl Control {
 
     /// Starts the server at the most verbose log level.
     pub(crate) async fn serve(&mut self) {
+        self.serve_with(&[]).await;
+    }
+
+    /// Another process on the same database, with the same master key; `None` where the database takes
+    /// one process only.
+    pub(crate) async fn replica(&self) -> Option<Self> {
+        let backend = Backend { url: Some(self.url.clone()?) };
+        let mut replica = Self::prepare(backend);
+        std::fs::create_dir(replica.state_dir()).unwrap();
+        std::fs::copy(self.state_dir().join("master.key"), replica.state_dir().join("master.key")).unwrap();
+        replica.serve().await;
+        Some(replica)
+    }
+
+    /// Starts the server with further flags.
+    pub(crate) async fn serve_with(&mut self, flags: &[&str]) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
         let listen = format!("unix:{}", self.socket().display());
         let mut command = self.command(&["serve", "--log-level", "trace", "--listen", &listen]);
+        command.args(flags);
         self.server = Some(command.stderr(log).stdout(Stdio::null()).spawn().unwrap());
         let deadline = Instant::now() + Duration::from_secs(20);
         while tokio::net::UnixStream::connect(self.socket()).await.is_err() {

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use miosa_injector::{Change, State};
+use miosa_injector::{Change, Records, State};
 use miosa_snapshot::{
     Admission, Digest, FloorCheck, Held, HostIdentity, HostPrivateKey, Kind, OpenedKeys, Statement, Trust,
     Verdict, judge, open,
@@ -64,9 +64,9 @@ impl Host {
 
     /// Opens the stream, saying what is held.
     pub(crate) async fn connect(&self) -> Stream {
-        let held = self.held.map(|held| {
-            format!("?epoch={}&version={}&digest={}", held.epoch, held.version, held.last)
-        });
+        let held = self
+            .held
+            .map(|held| format!("?epoch={}&version={}&digest={}", held.epoch, held.version, held.last));
         let response = self.get(&format!("/host/v1/updates{}", held.unwrap_or_default())).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "application/x-ndjson");
@@ -87,6 +87,14 @@ impl Host {
             if statement.kind == Kind::Full {
                 return statement;
             }
+        }
+    }
+
+    /// Takes updates until the state is as wanted, and reports each.
+    pub(crate) async fn follow_until(&mut self, stream: &mut Stream, wanted: impl Fn(&Records) -> bool) {
+        while !wanted(self.state.records()) {
+            self.follow(stream).await;
+            self.report(None).await;
         }
     }
 

@@ -7,6 +7,13 @@ mod backend;
 mod client;
 #[expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 mod control;
+#[expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+mod host;
 mod start;
 
 /// The cases that a backend is tried with. `open` is the backend's.
@@ -15,10 +22,13 @@ macro_rules! cases {
         mod auth;
         mod concurrency;
         mod dry_run;
+        mod hosts;
         mod http;
         mod idempotency;
         mod paging;
         mod profiles;
+        mod publishing;
+        mod resources;
         mod runtime_env;
         mod secrets;
     };
