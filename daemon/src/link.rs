@@ -80,6 +80,11 @@ async fn keep_linked(carrier: &Carrier) {
     let mut beginning = Beginning::Position;
     loop {
         let end = carrier.session(beginning, &mut backoff).await;
+        if matches!(end, SessionEnd::Moved) {
+            tracing::info!(event = "moved", "`miosad serve` was restarted or fed by hand; linking anew");
+            beginning = Beginning::Position;
+            continue;
+        }
         let need_full = matches!(end, SessionEnd::NeedFull);
         let was_position = beginning == Beginning::Position;
         beginning = if need_full { Beginning::Nothing } else { Beginning::Position };

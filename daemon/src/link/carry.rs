@@ -51,6 +51,8 @@ pub(super) enum SessionEnd {
     Lines(#[from] LinesEnd),
     #[error("`miosad serve` needs a full update")]
     NeedFull,
+    #[error("`miosad serve` does not stand where this session left it")]
+    Moved,
 }
 
 impl Carrier {
@@ -85,13 +87,13 @@ impl Carrier {
         backoff: &mut Backoff,
         standings: &watch::Sender<Option<Standing>>,
     ) -> Result<Infallible, SessionEnd> {
-        let position = self.position().await?;
+        let mut position = self.position().await?;
         let mut stream = self.control.connect().await.map_err(SessionEnd::Control)?;
         let mut lines = self.open(&mut stream, beginning, &position).await?;
         tracing::info!(event = "link_up", version = position.version, "linked to the control plane");
         standings.send_replace(Some(Standing::at(&position, None)));
         loop {
-            let refusal = match lines.next().await? {
+            let refusal = match self.next_line(&mut lines, &position).await? {
                 Line::Empty | Line::Unknown => continue,
                 Line::Trust(envelope) => self.hand_over("/v1/trust", envelope).await?,
                 Line::Update(envelope) => self.hand_over("/v1/updates", envelope).await?,
@@ -103,9 +105,27 @@ impl Carrier {
                     tracing::warn!(event = "refused", code, message, "not accepted")
                 }
             }
-            standings.send_replace(Some(Standing::at(&self.position().await?, refusal)));
+            position = self.position().await?;
+            standings.send_replace(Some(Standing::at(&position, refusal)));
             if need_full {
                 return Err(SessionEnd::NeedFull);
+            }
+        }
+    }
+
+    /// The next line; meanwhile looks now and then whether `serve` still stands where it did. It may
+    /// have been restarted, and have found its cache damaged: the control plane would not know.
+    async fn next_line(&self, lines: &mut Lines<Incoming>, known: &Position) -> Result<Line, SessionEnd> {
+        // One future throughout, since its time limits begin with it.
+        let mut next = pin!(lines.next());
+        loop {
+            tokio::select! {
+                line = &mut next => return Ok(line?),
+                () = tokio::time::sleep(LOOK) => {
+                    if self.position().await? != *known {
+                        return Err(SessionEnd::Moved);
+                    }
+                }
             }
         }
     }
@@ -167,6 +187,10 @@ impl Carrier {
 }
 
 const NEED_FULL: &str = "need_full";
+
+/// How often `serve` is asked where it stands while the stream is quiet: what a restart of it with a
+/// damaged cache costs at most, before the control plane is asked for everything.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// For the head of the stream, which the control plane can send at once.
 const HEAD: Duration = Duration::from_secs(15);
