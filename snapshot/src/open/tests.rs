@@ -70,8 +70,8 @@ fn e3_a_trust_document_is_no_update_however_many_roots_signed_it() {
     let mut document = world.trust.document().clone();
     let second = signing_key();
     document.roots.push(second.public());
-    for roots in [&[&world.root] as &[_], &[&world.root, &second]] {
-        assert_eq!(world.refusal(&document.sign(roots).unwrap()), "wrong_payload_type");
+    for roots in [vec![&world.root], vec![&world.root, &second]] {
+        assert_eq!(world.refusal(&document.sign(&roots).unwrap()), "wrong_payload_type");
     }
 }
 
