@@ -25,7 +25,7 @@ pub(crate) struct Aged {
 
 impl Freshness {
     /// The times of an update accepted, or taken from the cache, `now`. `newest_issued_at` is the
-    /// newest time that any update accepted by this host was issued at.
+    /// newest time that any update of this epoch accepted by this host was issued at.
     pub(crate) fn new(times: Times, now: Now, newest_issued_at: u64) -> Self {
         let accepted_unix_ms = now.unix_ms.max(newest_issued_at).max(times.issued_at);
         Self { times, accepted_unix_ms, accepted_boot_ms: now.boot_ms }

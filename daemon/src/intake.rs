@@ -25,7 +25,7 @@ use crate::age::Freshness;
 use crate::cache::Cache;
 use crate::clock::{Clock, Now};
 use crate::failure::in_one_line;
-use crate::floor::{self, Floors};
+use crate::floor::Floors;
 use crate::generation::{Content, Current, Generation, Source, Standing};
 use crate::ledger::Ledger;
 use crate::trust_store::TrustStore;
@@ -153,17 +153,19 @@ impl Intake {
                 signers.insert(signer);
                 Arc::new(Content::new(state, update, signers))
             }
-            (Verdict::Replace | Verdict::ReplaceIfStateEqual, base) => {
+            (Verdict::Replace, _) => {
                 let state = State::from_full(Change::decode(update.payload())?)?;
-                let contradicts =
-                    verdict == Verdict::ReplaceIfStateEqual && base.is_none_or(|base| base.state != state);
-                if contradicts {
-                    return Err(Refusal::Equivocation.into());
-                }
                 Arc::new(Content::new(state, update, BTreeSet::from([signer])))
             }
-            // The apply rule gives these two only for what is held.
-            (Verdict::Refresh | Verdict::Extend, None) => return Err(Refusal::WrongBase.into()),
+            (Verdict::ReplaceIfStateEqual(unsettled), Some(base)) => {
+                let state = State::from_full(Change::decode(update.payload())?)?;
+                unsettled.settle(&base.state, &state)?;
+                Arc::new(Content::new(state, update, BTreeSet::from([signer])))
+            }
+            // The apply rule gives these only for what is held.
+            (Verdict::Refresh | Verdict::Extend | Verdict::ReplaceIfStateEqual(_), None) => {
+                return Err(Refusal::WrongBase.into());
+            }
         };
         Ok(Some(content))
     }
@@ -246,7 +248,7 @@ impl KnownFloor {
 
     fn raised_to(self, floor: Floor) -> Floor {
         match self {
-            Self::At(known) => floor::higher(known, floor),
+            Self::At(known) => known.higher(floor),
             Self::Lost => floor,
         }
     }
@@ -261,7 +263,7 @@ impl KnownFloor {
 
 fn word(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Replace | Verdict::ReplaceIfStateEqual => "replace",
+        Verdict::Replace | Verdict::ReplaceIfStateEqual(_) => "replace",
         Verdict::Extend => "extend",
         Verdict::Refresh => "refresh",
         Verdict::Unchanged => "unchanged",

@@ -31,7 +31,7 @@ pub struct Floor {
     pub epoch: u64,
     /// See `epoch`.
     pub version: u64,
-    /// The newest `issued_at` accepted, in Unix milliseconds.
+    /// The newest `issued_at` accepted in that epoch, in Unix milliseconds.
     pub issued_at: u64,
 }
 
@@ -39,11 +39,11 @@ pub struct Floor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FloorCheck {
     /// None was ever written (first contact), or the cache is being read again from its beginning,
-    /// where [`Held::is_below`] compares the end with the floor.
+    /// and what it comes to will be compared with the floor.
     None,
     /// The floor as read.
     AtLeast(Floor),
-    /// There was one and it can't be read: only a full update of the last 15 minutes will do.
+    /// There was one and it can't be read: only a full update issued at most 15 minutes ago will do.
     Lost {
         /// The wall clock now, in Unix milliseconds.
         now_ms: u64,
@@ -55,9 +55,8 @@ pub enum FloorCheck {
 pub enum Verdict {
     /// Full: its payload takes the place of the held state, if any.
     Replace,
-    /// Full, of the version that is held: as `Replace` if its state equals the held one, else
-    /// [`Refusal::Equivocation`]. Only who knows the payload can compare.
-    ReplaceIfStateEqual,
+    /// Full, of the version that is held: as `Replace`, if [`Unsettled::settle`] does not refuse it.
+    ReplaceIfStateEqual(Unsettled),
     /// Incremental: its payload is applied to the held state.
     Extend,
     /// Heartbeat: only the times are newer.
@@ -66,25 +65,32 @@ pub enum Verdict {
     Unchanged,
 }
 
+/// A full update of the version that is held, before anybody has compared the two states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// What there is to refuse if they are equal.
+    if_equal: Result<(), Refusal>,
+}
+
 /// Why a verified update is not applied. It never disturbs what is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// J2: below the held version.
+    /// J2: below the held version, or incremental and not above it.
     #[error("the update is older than the state that is held")]
     StaleVersion,
     /// J3: below the floor.
     #[error("the update is older than what this host has accepted before")]
     BelowFloor,
-    /// J4: the floor is lost, and this is not a full update of the last 15 minutes.
+    /// J4: the floor is lost, and this is not a full update issued at most 15 minutes ago.
     #[error("the floor of this host is lost and only a recent full update can set another")]
     FloorLost,
     /// J5: not on top of exactly the held state, or there is none. A full update is needed.
     #[error("the update does not apply on top of the state that is held")]
     WrongBase,
-    /// J6: another update of the version that is held: two states were signed under one version.
+    /// J6: another state of the version that is held: two states were signed under one version.
     #[error("the update contradicts the state that is held under the same version")]
     Equivocation,
-    /// J7: issued before something that was accepted already.
+    /// J7: issued before something of its epoch that was accepted already.
     #[error("the update was issued before one that this host has accepted")]
     IssuedBackwards,
 }
@@ -97,9 +103,24 @@ pub fn judge(update: &Verified, held: Option<&Held>, floor: FloorCheck) -> Resul
     check_not_stale(update, held)?;
     check_floor(update, floor)?;
     check_lost_floor(update, floor)?;
-    let verdict = check_base(update, held)?;
-    check_issued(update, held, floor)?;
-    Ok(verdict)
+    check_base(update, held)?;
+    let issued = check_issued(update, held, floor);
+    let is_held_version = held.is_some_and(|held| held.position() == position(update));
+    match update.statement().kind {
+        Kind::Full if is_held_version => Ok(Verdict::ReplaceIfStateEqual(Unsettled { if_equal: issued })),
+        Kind::Full => issued.map(|()| Verdict::Replace),
+        Kind::Incremental { .. } => issued.map(|()| Verdict::Extend),
+        Kind::Heartbeat { .. } => issued.map(|()| Verdict::Refresh),
+    }
+}
+
+impl Unsettled {
+    /// The end of [`judge`]: compares the `held` state with the one that the update carries, which
+    /// only who knows the payload can do.
+    pub fn settle<S: PartialEq>(self, held: &S, offered: &S) -> Result<(), Refusal> {
+        check_same_state(held, offered)?;
+        self.if_equal
+    }
 }
 
 impl Held {
@@ -119,14 +140,23 @@ impl Held {
         }
     }
 
-    /// Whether this is an earlier position than `floor`: the cache was put back, or lost a part.
-    pub fn is_below(&self, floor: &Floor) -> bool {
-        self.position() < (floor.epoch, floor.version) || self.times.issued_at < floor.issued_at
-    }
-
     /// The floor that this position sets.
     pub fn floor(&self) -> Floor {
         Floor { epoch: self.epoch, version: self.version, issued_at: self.times.issued_at }
+    }
+
+    fn position(&self) -> (u64, u64) {
+        (self.epoch, self.version)
+    }
+}
+
+impl Floor {
+    /// The floor that forbids all that either of two forbids.
+    pub fn higher(self, other: Self) -> Self {
+        let (low, high) = if self.position() <= other.position() { (self, other) } else { (other, self) };
+        let issued_at =
+            if low.epoch == high.epoch { low.issued_at.max(high.issued_at) } else { high.issued_at };
+        Self { issued_at, ..high }
     }
 
     fn position(&self) -> (u64, u64) {
@@ -161,25 +191,29 @@ fn is_known(update: &Verified, held: Option<&Held>) -> bool {
     held.is_some_and(|held| update.digest() == held.last || update.digest() == held.state)
 }
 
-// J2. (epoch, version) is not below the held one.
+// J2. (epoch, version) is not below the held one, and that of an incremental update is above it.
+//     Another incremental update of the held version is no proof of another state: what it was based
+//     on is gone, and an honest publisher may have sent that version in more than one way. So nobody
+//     can raise an alarm by carrying it here again.
 fn check_not_stale(update: &Verified, held: Option<&Held>) -> Result<(), Refusal> {
-    match held {
-        Some(held) if position(update) < held.position() => Err(Refusal::StaleVersion),
-        Some(_) | None => Ok(()),
-    }
+    let Some(held) = held else { return Ok(()) };
+    let is_stale = match update.statement().kind {
+        Kind::Incremental { .. } => position(update) <= held.position(),
+        Kind::Full | Kind::Heartbeat { .. } => position(update) < held.position(),
+    };
+    if is_stale { Err(Refusal::StaleVersion) } else { Ok(()) }
 }
 
 // J3. (epoch, version) is not below the floor.
 fn check_floor(update: &Verified, floor: FloorCheck) -> Result<(), Refusal> {
     match floor {
-        FloorCheck::AtLeast(floor) if position(update) < (floor.epoch, floor.version) => {
-            Err(Refusal::BelowFloor)
-        }
+        FloorCheck::AtLeast(floor) if position(update) < floor.position() => Err(Refusal::BelowFloor),
         FloorCheck::AtLeast(_) | FloorCheck::None | FloorCheck::Lost { .. } => Ok(()),
     }
 }
 
-// J4. Where the floor is lost, the update is a full one issued within the last 15 minutes.
+// J4. Where the floor is lost, the update is a full one issued at most 15 minutes ago (or ahead of
+//     the clock, as far as U14 lets it).
 fn check_lost_floor(update: &Verified, floor: FloorCheck) -> Result<(), Refusal> {
     let FloorCheck::Lost { now_ms } = floor else { return Ok(()) };
     let Statement { kind, times, .. } = update.statement();
@@ -191,33 +225,38 @@ fn check_lost_floor(update: &Verified, floor: FloorCheck) -> Result<(), Refusal>
 }
 
 // J5. An incremental update or heartbeat is on top of exactly the held epoch, version and envelope.
-// J6. An incremental update is not of the held version, and neither is a full one with other state.
-//     A heartbeat carries no state, so it contradicts none: at most it is on another base.
-fn check_base(update: &Verified, held: Option<&Held>) -> Result<Verdict, Refusal> {
-    let is_on_held = |from, prev| {
-        held.is_some_and(|held| {
-            (update.statement().epoch, from, prev) == (held.epoch, held.version, held.state)
-        })
+fn check_base(update: &Verified, held: Option<&Held>) -> Result<(), Refusal> {
+    let Statement { kind, epoch, .. } = update.statement();
+    let (from, prev) = match *kind {
+        Kind::Full => return Ok(()),
+        Kind::Incremental { from, prev } | Kind::Heartbeat { from, prev } => (from, prev),
     };
-    let is_held_version = held.is_some_and(|held| position(update) == held.position());
-    match update.statement().kind {
-        Kind::Full if is_held_version => Ok(Verdict::ReplaceIfStateEqual),
-        Kind::Full => Ok(Verdict::Replace),
-        Kind::Incremental { .. } if is_held_version => Err(Refusal::Equivocation),
-        Kind::Incremental { from, prev } if is_on_held(from, prev) => Ok(Verdict::Extend),
-        Kind::Heartbeat { from, prev } if is_on_held(from, prev) => Ok(Verdict::Refresh),
-        Kind::Incremental { .. } | Kind::Heartbeat { .. } => Err(Refusal::WrongBase),
+    match held {
+        Some(held) if (*epoch, from, prev) == (held.epoch, held.version, held.state) => Ok(()),
+        Some(_) | None => Err(Refusal::WrongBase),
     }
 }
 
-// J7. It was not issued before anything that was accepted.
+// J6. A full update of the held version has the held state. This comes before J7, or an earlier
+//     `issued_at` would hide a second state behind a refusal without alarm.
+fn check_same_state<S: PartialEq>(held: &S, offered: &S) -> Result<(), Refusal> {
+    if held != offered {
+        return Err(Refusal::Equivocation);
+    }
+    Ok(())
+}
+
+// J7. It was not issued before anything of its epoch that was accepted. A higher epoch starts time
+//     anew, as the roots have granted it: recovery does not wait for a clock that ran ahead.
 fn check_issued(update: &Verified, held: Option<&Held>, floor: FloorCheck) -> Result<(), Refusal> {
-    let held = held.map_or(0, |held| held.times.issued_at);
+    let Statement { epoch, times, .. } = update.statement();
     let floor = match floor {
-        FloorCheck::AtLeast(floor) => floor.issued_at,
-        FloorCheck::None | FloorCheck::Lost { .. } => 0,
+        FloorCheck::AtLeast(floor) => Some(floor),
+        FloorCheck::None | FloorCheck::Lost { .. } => None,
     };
-    if update.statement().times.issued_at < held.max(floor) {
+    let accepted = [held.map(Held::floor), floor];
+    let is_backwards = |accepted: Floor| accepted.epoch == *epoch && times.issued_at < accepted.issued_at;
+    if accepted.into_iter().flatten().any(is_backwards) {
         return Err(Refusal::IssuedBackwards);
     }
     Ok(())

@@ -33,7 +33,7 @@ mod world;
 pub use digest::{Digest, DigestError};
 pub use envelope::EnvelopeError;
 pub use host::{HostId, HostIdError, HostIdentity, HostKeyError, HostPrivateKey, HostPublicKey};
-pub use judge::{Floor, FloorCheck, Held, Refusal, Verdict, judge};
+pub use judge::{Floor, FloorCheck, Held, Refusal, Unsettled, Verdict, judge};
 pub use numbers::MAX_NUMBER;
 pub use open::{Admission, MAX_CLOCK_LEAD_MS, OpenError, Verified, open};
 pub use randomness::NoRandomness;

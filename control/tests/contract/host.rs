@@ -105,7 +105,9 @@ impl Host {
         let floor = self.held.map_or(FloorCheck::None, |held| FloorCheck::AtLeast(held.floor()));
         match judge(&update, self.held.as_ref(), floor).unwrap() {
             Verdict::Replace => self.state = decode(update.payload()),
-            Verdict::ReplaceIfStateEqual => assert_eq!(decode(update.payload()), self.state),
+            Verdict::ReplaceIfStateEqual(unsettled) => {
+                unsettled.settle(&self.state, &decode(update.payload())).unwrap();
+            }
             Verdict::Refresh | Verdict::Unchanged => {}
             Verdict::Extend => panic!("no incremental updates are sent yet"),
         }

@@ -10,6 +10,7 @@ use miosa_snapshot::{Age, Digest, HostId, HostPrivateKey};
 
 use super::*;
 use crate::clock::stepped::Hands;
+use crate::floor::GROUND;
 use crate::generation::Unservable;
 use crate::host::HostFile;
 use crate::layout::StateDir;
@@ -68,7 +69,7 @@ impl World {
         let trust = publisher.trust(1);
         let pinned = Digest::of(&trust);
         TrustStore::load(state.trust(), pinned).unwrap().0.take(&trust).unwrap();
-        Floors::new(state.floors()).write(&floor::GROUND).unwrap();
+        Floors::new(state.floors()).write(&GROUND).unwrap();
         let file = HostFile { host_id: "host_1".parse().unwrap(), name: "one".to_owned(), trust: pinned };
         let (clock, hands) = Hands::at(NOW);
         let shared = Shared { current: Arc::default(), ledger: Arc::default(), clock };
@@ -492,6 +493,53 @@ fn an_equal_state_of_the_same_version_is_taken_again() {
     assert_eq!(fs::read(&world.cached()[0]).unwrap(), again);
     world.pass(MINUTE);
     intake.take_update(&world.publisher.heartbeat(1, &again)).unwrap();
+}
+
+#[test]
+fn another_state_of_the_same_version_is_an_alarm_whenever_it_was_issued() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    intake.take_update(&world.publisher.full(1, greeting("held"))).unwrap();
+    world.publisher.now_ms -= MINUTE;
+    assert_eq!(name(intake.take_update(&world.publisher.full(1, greeting("held")))), "issued_backwards");
+    assert!(world.alarms().is_empty());
+    assert_eq!(name(intake.take_update(&world.publisher.full(1, greeting("other")))), "equivocation");
+    assert_eq!(world.alarms(), ["equivocation"]);
+    assert_eq!(world.greeting().unwrap(), "held");
+}
+
+#[test]
+fn an_increment_that_comes_again_after_its_version_came_whole_is_no_alarm() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let one = world.publisher.full(1, greeting("same"));
+    let two = world.publisher.incremental(2, 1, &one, &Change::default());
+    for update in [&one, &two, &world.publisher.full(2, greeting("same"))] {
+        intake.take_update(update).unwrap();
+    }
+    assert_eq!(name(intake.take_update(&two)), "stale_version");
+    assert!(world.alarms().is_empty());
+}
+
+#[test]
+fn a_higher_epoch_does_not_wait_for_a_clock_that_ran_ahead() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    world.publisher.now_ms += 50 * MINUTE;
+    intake.take_update(&world.publisher.full(900, greeting("ahead"))).unwrap();
+    world.publisher.now_ms = NOW;
+    world.publisher.change_signer();
+    intake.take_trust(&world.publisher.trust(2)).unwrap();
+    assert_eq!(name(intake.take_update(&world.publisher.full(901, greeting("x")))), "issued_backwards");
+
+    world.publisher.epoch = 2;
+    intake.take_trust(&world.publisher.trust(3)).unwrap();
+    let full = world.publisher.full(1, greeting("restored"));
+    intake.take_update(&full).unwrap();
+    assert_eq!(world.age(), (Age::Fresh, 0));
+    let mut intake = world.start();
+    assert_eq!(world.greeting().unwrap(), "restored");
+    intake.take_update(&world.publisher.heartbeat(1, &full)).unwrap();
 }
 
 #[test]

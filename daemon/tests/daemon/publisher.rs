@@ -17,6 +17,7 @@ pub(crate) struct Publisher {
     key: Option<ContentKey>,
     /// What `issued_at` of the next update says, in Unix milliseconds.
     pub(crate) now_ms: u64,
+    pub(crate) epoch: u64,
     pub(crate) fresh_for_ms: u64,
     pub(crate) serve_for_ms: u64,
 }
@@ -29,6 +30,7 @@ impl Publisher {
             host: host.parse().unwrap(),
             key: None,
             now_ms,
+            epoch: 1,
             fresh_for_ms: 15 * 60 * 1_000,
             serve_for_ms: 72 * 60 * 60 * 1_000,
         }
@@ -46,7 +48,7 @@ impl Publisher {
         let signer = Signer { key: self.signer.public(), expires_at: MAX_NUMBER, tenants: None };
         let document = TrustDocument {
             version,
-            epoch: 1,
+            epoch: self.epoch,
             threshold: 1,
             roots: vec![self.root.public()],
             signers: vec![signer],
@@ -80,7 +82,7 @@ impl Publisher {
             serve_until: self.now_ms + self.serve_for_ms,
         };
         let key = self.key.as_ref().expect("a key to seal to");
-        seal(&Draft { epoch: 1, version, kind, times }, payload, key, &self.signer).unwrap()
+        seal(&Draft { epoch: self.epoch, version, kind, times }, payload, key, &self.signer).unwrap()
     }
 }
 

@@ -8,19 +8,23 @@ use super::*;
 
 const STATE: &str = "state";
 const NOW: u64 = 10_000_000;
+const IF_STATE_EQUAL: Verdict = Verdict::ReplaceIfStateEqual(Unsettled { if_equal: Ok(()) });
+const REFUSED_EVEN_IF_STATE_EQUAL: Verdict =
+    Verdict::ReplaceIfStateEqual(Unsettled { if_equal: Err(Refusal::IssuedBackwards) });
 
 #[test]
 fn the_apply_rule() {
-    use Refusal::{Equivocation, IssuedBackwards, StaleVersion, WrongBase};
-    use Verdict::{Extend, Refresh, Replace, ReplaceIfStateEqual};
+    use Refusal::{IssuedBackwards, StaleVersion, WrongBase};
+    use Verdict::{Extend, Refresh, Replace};
     let full = Kind::Full;
     let inc = |from, prev| Kind::Incremental { from, prev: Digest::of(prev) };
     let beat = |from, prev| Kind::Heartbeat { from, prev: Digest::of(prev) };
     let state = STATE.as_bytes();
     // Held is epoch 3, version 7, issued at NOW. Update: epoch, version, kind, how much later issued.
     let table = [
-        (3, 7, full, 0, Ok(ReplaceIfStateEqual)),
-        (3, 7, full, 5, Ok(ReplaceIfStateEqual)),
+        (3, 7, full, 0, Ok(IF_STATE_EQUAL)),
+        (3, 7, full, 5, Ok(IF_STATE_EQUAL)),
+        (3, 7, full, -1, Ok(REFUSED_EVEN_IF_STATE_EQUAL)),
         (3, 8, full, 0, Ok(Replace)),
         (3, 900, full, 0, Ok(Replace)),
         (3, 6, full, 5, Err(StaleVersion)),
@@ -28,9 +32,9 @@ fn the_apply_rule() {
         (2, 900, full, 5, Err(StaleVersion)),
         (4, 0, full, 0, Ok(Replace)),
         (4, 7, full, 0, Ok(Replace)),
+        (4, 0, full, -1, Ok(Replace)),
+        (4, 900, full, -1, Ok(Replace)),
         (3, 8, full, -1, Err(IssuedBackwards)),
-        (3, 7, full, -1, Err(IssuedBackwards)),
-        (4, 8, full, -1, Err(IssuedBackwards)),
         (3, 8, inc(7, state), 0, Ok(Extend)),
         (3, 900, inc(7, state), 5, Ok(Extend)),
         (3, 8, inc(7, state), -1, Err(IssuedBackwards)),
@@ -39,8 +43,10 @@ fn the_apply_rule() {
         (3, 9, inc(8, state), 5, Err(WrongBase)),
         (3, 9, inc(8, b"other"), 5, Err(WrongBase)),
         (4, 8, inc(7, state), 5, Err(WrongBase)),
-        (3, 7, inc(6, state), 5, Err(Equivocation)),
-        (3, 7, inc(6, b"other"), -1, Err(Equivocation)),
+        (4, 7, inc(6, state), 5, Err(WrongBase)),
+        (3, 7, inc(6, state), 5, Err(StaleVersion)),
+        (3, 7, inc(6, b"other"), 5, Err(StaleVersion)),
+        (3, 7, inc(6, b"other"), -1, Err(StaleVersion)),
         (3, 6, inc(5, b"other"), 5, Err(StaleVersion)),
         (2, 8, inc(7, state), 5, Err(StaleVersion)),
         (3, 7, beat(7, state), 5, Ok(Refresh)),
@@ -59,6 +65,66 @@ fn the_apply_rule() {
         assert_eq!(verdict, expected, "{epoch}.{version} {kind:?} {later:+}");
         // The floor of what is held decides nothing that what is held does not.
         assert_eq!(judge(&update, Some(&held), FloorCheck::None), expected, "{epoch}.{version} {kind:?}");
+    }
+}
+
+#[test]
+fn another_state_of_the_held_version_is_equivocation_whenever_it_was_issued() {
+    let held = held();
+    for (later, if_equal) in [(-1, Err(Refusal::IssuedBackwards)), (0, Ok(())), (1, Ok(()))] {
+        let update = update(3, 7, Kind::Full, NOW.saturating_add_signed(later), "update");
+        let verdict = judge(&update, Some(&held), FloorCheck::AtLeast(held.floor()));
+        let Ok(Verdict::ReplaceIfStateEqual(unsettled)) = verdict else { panic!("{later:+}: {verdict:?}") };
+        assert_eq!(unsettled.settle(&"held", &"other"), Err(Refusal::Equivocation), "{later:+}");
+        assert_eq!(unsettled.settle(&"held", &"held"), if_equal, "{later:+}");
+    }
+}
+
+#[test]
+fn an_incremental_update_accepted_once_raises_no_alarm_after_its_version_was_sent_as_full() {
+    let six = Held::after(None, &update(3, 6, Kind::Full, NOW, "six"));
+    let incremental = update(3, 7, Kind::Incremental { from: 6, prev: six.state }, NOW, "incremental");
+    assert_eq!(judge(&incremental, Some(&six), FloorCheck::AtLeast(six.floor())), Ok(Verdict::Extend));
+    let seven = Held::after(Some(&six), &incremental);
+    let full = update(3, 7, Kind::Full, NOW, "full");
+    assert_eq!(judge(&full, Some(&seven), FloorCheck::AtLeast(seven.floor())), Ok(IF_STATE_EQUAL));
+    let seven = Held::after(Some(&seven), &full);
+    let replayed = judge(&incremental, Some(&seven), FloorCheck::AtLeast(seven.floor()));
+    assert_eq!(replayed, Err(Refusal::StaleVersion));
+}
+
+#[test]
+fn a_higher_epoch_starts_time_anew() {
+    let held = held();
+    let ahead = FloorCheck::AtLeast(Floor { issued_at: NOW + 3_600_000, ..held.floor() });
+    let restored = update(4, 1, Kind::Full, NOW - 1_000, "restored");
+    assert_eq!(judge(&restored, Some(&held), ahead), Ok(Verdict::Replace));
+    assert_eq!(judge(&restored, None, ahead), Ok(Verdict::Replace));
+    let restored = Held::after(Some(&held), &restored);
+    let floor = Floor { issued_at: NOW + 3_600_000, ..held.floor() }.higher(restored.floor());
+    // In the new epoch it goes on from there, and not back.
+    let beat = Kind::Heartbeat { from: 1, prev: restored.state };
+    for (later, expected) in [(0, Ok(Verdict::Refresh)), (-1, Err(Refusal::IssuedBackwards))] {
+        let beat = update(4, 1, beat, (NOW - 1_000).saturating_add_signed(later), "beat");
+        assert_eq!(judge(&beat, Some(&restored), FloorCheck::AtLeast(floor)), expected, "{later:+}");
+    }
+}
+
+#[test]
+fn the_higher_of_two_floors_forbids_what_either_forbids() {
+    let floor = Floor { epoch: 3, version: 7, issued_at: NOW };
+    let table = [
+        (floor, floor),
+        (Floor { version: 6, ..floor }, floor),
+        (Floor { version: 8, ..floor }, Floor { version: 8, ..floor }),
+        (Floor { version: 6, issued_at: NOW + 1, ..floor }, Floor { issued_at: NOW + 1, ..floor }),
+        (Floor { version: 8, issued_at: NOW - 1, ..floor }, Floor { version: 8, ..floor }),
+        (Floor { epoch: 2, version: 900, issued_at: NOW + 1 }, floor),
+        (Floor { epoch: 4, version: 0, issued_at: 5 }, Floor { epoch: 4, version: 0, issued_at: 5 }),
+    ];
+    for (other, expected) in table {
+        assert_eq!(floor.higher(other), expected, "{other:?}");
+        assert_eq!(other.higher(floor), expected, "{other:?}");
     }
 }
 
@@ -101,7 +167,7 @@ fn the_floor_outlasts_what_is_held() {
         (3, 7, -1, Err(Refusal::IssuedBackwards)),
         (3, 7, 0, Ok(Verdict::Replace)),
         (3, 8, -1, Err(Refusal::IssuedBackwards)),
-        (4, 0, 0, Ok(Verdict::Replace)),
+        (4, 0, -1, Ok(Verdict::Replace)),
     ];
     for (epoch, version, later, expected) in table {
         let update = update(epoch, version, Kind::Full, NOW.saturating_add_signed(later), "update");
@@ -123,9 +189,9 @@ fn a_lost_floor_takes_a_recent_full_update_only() {
     let table = [
         (8, Kind::Full, minutes(0), Ok(Verdict::Replace)),
         (8, Kind::Full, minutes(15), Ok(Verdict::Replace)),
-        (8, Kind::Full, NOW + 60_000, Ok(Verdict::Replace)),
+        (8, Kind::Full, NOW + crate::MAX_CLOCK_LEAD_MS, Ok(Verdict::Replace)),
         (8, Kind::Full, minutes(15) - 1, Err(Refusal::FloorLost)),
-        (7, Kind::Full, minutes(0), Ok(Verdict::ReplaceIfStateEqual)),
+        (7, Kind::Full, minutes(0), Ok(IF_STATE_EQUAL)),
         (6, Kind::Full, minutes(0), Err(Refusal::StaleVersion)),
         (8, Kind::Incremental { from: 7, prev }, minutes(0), Err(Refusal::FloorLost)),
         (7, Kind::Heartbeat { from: 7, prev }, minutes(0), Err(Refusal::FloorLost)),
@@ -136,27 +202,6 @@ fn a_lost_floor_takes_a_recent_full_update_only() {
         let is_full = expected != Err(Refusal::FloorLost);
         let alone = if is_full { Ok(Verdict::Replace) } else { expected };
         assert_eq!(judge(&update, None, lost), alone, "{version} {kind:?} {issued_at}, nothing held");
-    }
-}
-
-#[test]
-fn a_position_knows_whether_it_is_below_the_floor() {
-    let held = held();
-    assert!(!held.is_below(&held.floor()));
-    let floor = held.floor();
-    for higher in [
-        Floor { epoch: 4, version: 0, ..floor },
-        Floor { version: 8, ..floor },
-        Floor { issued_at: NOW + 1, ..floor },
-    ] {
-        assert!(held.is_below(&higher), "{higher:?}");
-    }
-    for lower in [
-        Floor { epoch: 2, version: 900, ..floor },
-        Floor { version: 6, ..floor },
-        Floor { issued_at: NOW - 1, ..floor },
-    ] {
-        assert!(!held.is_below(&lower), "{lower:?}");
     }
 }
 
@@ -220,25 +265,30 @@ proptest! {
     #[test]
     fn in_whatever_order_updates_come_the_state_is_one_that_was_published(
         steps in prop::collection::vec(step(), 1..20),
-        order in prop::collection::vec(any::<prop::sample::Index>(), 0..80),
-        keeps_floor: bool,
+        events in prop::collection::vec(event(), 0..80),
     ) {
         let history = History::of(&steps);
         let mut host = Host::default();
-        for index in order {
-            let published = index.get(&history.updates);
-            let before = host.held;
-            let floor = match host.held {
-                Some(held) if keeps_floor => FloorCheck::AtLeast(held.floor()),
-                Some(_) | None => FloorCheck::None,
-            };
-            host.take(published, floor);
+        let mut kept = Host::default();
+        for event in events {
+            let before = host.clone();
+            match event {
+                Event::Update(index) => {
+                    let refusal = host.take(index.get(&history.updates)).err();
+                    // All of it is honest, however it is carried.
+                    prop_assert_ne!(refusal, Some(Refusal::Equivocation));
+                }
+                Event::KeepCopy => kept = host.clone(),
+                Event::PutBack => host = Host { floor: host.floor, ..kept.clone() },
+            }
             let Some(held) = host.held else { continue };
-            // One signed state, whole; never an earlier position; never an earlier time.
             prop_assert_eq!(history.truth.get(&held.position()), Some(&host.content));
-            if let Some(before) = before {
-                prop_assert!(before.position() <= held.position());
-                prop_assert!(before.times.issued_at <= held.times.issued_at);
+            let (Some(floor), false) = (before.floor, matches!(event, Event::PutBack)) else { continue };
+            // What was accepted now is neither an earlier position nor, within an epoch, an earlier
+            // time than all that was accepted before, also when the cache had been put back.
+            if host.held != before.held {
+                prop_assert!(held.position() >= floor.position());
+                prop_assert!(held.epoch > floor.epoch || held.times.issued_at >= floor.issued_at);
             }
         }
     }
@@ -248,8 +298,7 @@ proptest! {
         let history = History::of(&steps);
         let mut host = Host::default();
         for published in &history.updates {
-            let floor = host.held.map_or(FloorCheck::None, |held| FloorCheck::AtLeast(held.floor()));
-            prop_assert!(host.take(published, floor), "{:?}", published.update);
+            prop_assert_eq!(host.take(published), Ok(()), "{:?}", published.update);
         }
     }
 
@@ -265,7 +314,7 @@ proptest! {
         for index in order {
             let published = index.get(&history.updates);
             let before = host.held;
-            if !host.take(published, FloorCheck::None) || host.held == before {
+            if host.take(published).is_err() || host.held == before {
                 continue;
             }
             match published.update.statement().kind {
@@ -276,37 +325,46 @@ proptest! {
         }
         let mut restarted = Host::default();
         for published in chain.into_iter().chain(heartbeat) {
-            prop_assert!(restarted.take(published, FloorCheck::None));
+            prop_assert_eq!(restarted.take(published), Ok(()));
         }
         prop_assert_eq!(restarted.held, host.held);
         prop_assert_eq!(restarted.content, host.content);
-        if let Some(held) = host.held {
-            prop_assert!(!held.is_below(&held.floor()));
-        }
     }
 }
 
-#[derive(Default)]
+/// What happens to a host.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// One of the updates that were ever published arrives.
+    Update(prop::sample::Index),
+    /// Somebody copies the cache.
+    KeepCopy,
+    /// The cache becomes that copy again; the floor stays.
+    PutBack,
+}
+
+#[derive(Clone, Default)]
 struct Host {
     held: Option<Held>,
     content: u64,
+    floor: Option<Floor>,
 }
 
 impl Host {
-    /// Does what a daemon does with an update, and says whether it was not refused.
-    fn take(&mut self, published: &Published, floor: FloorCheck) -> bool {
-        let Ok(verdict) = judge(&published.update, self.held.as_ref(), floor) else { return false };
-        let content = match verdict {
-            Verdict::Unchanged => return true,
-            Verdict::Replace => published.content,
-            Verdict::ReplaceIfStateEqual if published.content == self.content => published.content,
-            Verdict::ReplaceIfStateEqual => return false,
-            Verdict::Extend => extended(self.content, published.content),
-            Verdict::Refresh => self.content,
-        };
-        self.content = content;
-        self.held = Some(Held::after(self.held.as_ref(), &published.update));
-        true
+    /// Does what a daemon does with an update.
+    fn take(&mut self, published: &Published) -> Result<(), Refusal> {
+        let floor = self.floor.map_or(FloorCheck::None, FloorCheck::AtLeast);
+        match judge(&published.update, self.held.as_ref(), floor)? {
+            Verdict::Unchanged => return Ok(()),
+            Verdict::Replace => self.content = published.content,
+            Verdict::ReplaceIfStateEqual(unsettled) => unsettled.settle(&self.content, &published.content)?,
+            Verdict::Extend => self.content = extended(self.content, published.content),
+            Verdict::Refresh => {}
+        }
+        let held = Held::after(self.held.as_ref(), &published.update);
+        self.held = Some(held);
+        self.floor = Some(self.floor.map_or(held.floor(), |floor| floor.higher(held.floor())));
+        Ok(())
     }
 }
 
@@ -334,7 +392,9 @@ impl History {
                     (Kind::Full, change)
                 }
             };
-            let update = update(epoch, version, kind, NOW + index / 2, &index.to_string());
+            // The clock of whoever starts an epoch is behind.
+            let issued_at = NOW - epoch * 1_000 + index / 2;
+            let update = update(epoch, version, kind, issued_at, &index.to_string());
             if !matches!(kind, Kind::Heartbeat { .. }) {
                 prev = Some(update.digest());
             }
@@ -357,6 +417,14 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Heartbeat),
         1 => Just(Step::FullAgain),
         1 => Just(Step::NewEpoch),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        18 => any::<prop::sample::Index>().prop_map(Event::Update),
+        1 => Just(Event::KeepCopy),
+        1 => Just(Event::PutBack),
     ]
 }
 
