@@ -37,7 +37,6 @@ pub struct ContentKey {
 pub struct OpenedKeys(Option<OpenedKey>);
 
 struct OpenedKey {
-    host_id: HostId,
     host_key: HostPublicKey,
     sealed: [u8; SEALED_KEY_BYTES],
     key: Zeroizing<[u8; 32]>,
@@ -122,12 +121,12 @@ impl OpenedKeys {
 
     fn content_key(&mut self, body: &Body<'_>, host: &HostIdentity) -> Result<&[u8; 32], Undecryptable> {
         let host_key = host.key.public();
-        let is_known = self.0.as_ref().is_some_and(|known| {
-            known.host_id == body.host_id && known.host_key == host_key && known.sealed == *body.sealed
-        });
+        // The host id needs no look here: it goes into the key of each update.
+        let is_known =
+            self.0.as_ref().is_some_and(|known| known.host_key == host_key && known.sealed == *body.sealed);
         if !is_known {
             let key = open_key(body, host).map_err(|_hpke_error| Undecryptable)?;
-            self.0 = Some(OpenedKey { host_id: body.host_id.clone(), host_key, sealed: *body.sealed, key });
+            self.0 = Some(OpenedKey { host_key, sealed: *body.sealed, key });
         }
         self.0.as_ref().map(|known| &*known.key).ok_or(Undecryptable)
     }

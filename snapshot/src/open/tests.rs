@@ -338,6 +338,18 @@ fn a_remembered_content_key_opens_nothing_for_another_host_key() {
 }
 
 #[test]
+fn a_remembered_content_key_opens_nothing_under_another_host_id() {
+    let mut world = World::new();
+    let body = world.key.encrypt(b"{}").unwrap();
+    let mut opened = OpenedKeys::new();
+    opened.decrypt(&Body::read(&body).unwrap(), &world.host).unwrap();
+    world.host.id = "host_2".parse().unwrap();
+    let renamed = [b"host_2", &body["host_1".len()..]].concat();
+    let refused = open(&envelope(renamed, &world.signer), &world.host, &world.trust, NEW, &mut opened);
+    assert_eq!(refused.unwrap_err(), OpenError::Undecryptable);
+}
+
+#[test]
 fn the_payload_is_not_printed() {
     let world = World::new();
     let update = world.open(&world.seal(&full(1), br#"{"a":"SECRET"}"#)).unwrap();
