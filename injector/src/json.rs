@@ -1,5 +1,7 @@
-//! Strict JSON: a member that stands twice is refused at any depth, and so is deep nesting. serde's
-//! own maps let the last one win in silence, which lets two readers of the same bytes disagree.
+//! Strict JSON: a member that stands twice is refused at any depth, and so are deep nesting and the
+//! names that `serde_json` keeps for itself. serde's own maps let the last of two win in silence, and
+//! `serde_json` reads an object of such a name as something else, which lets two readers of the same
+//! bytes disagree.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,7 +17,8 @@ pub const MAX_DEPTH: usize = 32;
 /// Parses one JSON document, with nothing after it.
 ///
 /// # Errors
-/// On malformed JSON, trailing bytes, a repeated member, or nesting beyond [`MAX_DEPTH`].
+/// On malformed JSON, trailing bytes, a repeated member, a member of a name that `serde_json` keeps
+/// for itself, or nesting beyond [`MAX_DEPTH`].
 pub fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Strict { depth_left: MAX_DEPTH }.deserialize(&mut deserializer)?;
@@ -149,12 +152,21 @@ impl<'de> Visitor<'de> for Strict {
             if members.contains_key(&name) {
                 return Err(A::Error::custom("a member stands twice in an object"));
             }
+            if name.starts_with(PRIVATE_TO_SERDE_JSON) {
+                return Err(A::Error::custom(format_args!(
+                    "the name of a member begins with {PRIVATE_TO_SERDE_JSON}, which is reserved"
+                )));
+            }
             let value = map.next_value_seed(inner)?;
             members.insert(name, value);
         }
         Ok(Value::Object(members))
     }
 }
+
+/// What the names begin with by which `serde_json` tells its own types from objects: it takes an
+/// object with a member `$serde_json::private::RawValue` for the JSON in that member's text.
+const PRIVATE_TO_SERDE_JSON: &str = "$serde_json::private::";
 
 #[cfg(test)]
 mod tests {
@@ -174,5 +186,19 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
         assert!(parse(nested(MAX_DEPTH + 1).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn no_object_passes_for_one_of_the_parsers_own_types() {
+        for private in ["RawValue", "Number", ""] {
+            for bad in [
+                format!(r#"{{"$serde_json::private::{private}":"[1]"}}"#),
+                format!(r#"[{{"a":{{"\u0024serde_json::private::{private}":1}}}}]"#),
+            ] {
+                let error = parse(bad.as_bytes()).unwrap_err().to_string();
+                assert!(error.contains("reserved"), "{bad}: {error}");
+            }
+        }
+        assert!(parse(br#"{"serde_json::private::RawValue":"$serde_json::private::RawValue"}"#).is_ok());
     }
 }

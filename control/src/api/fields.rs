@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use miosa_injector::json;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -93,16 +94,22 @@ impl Fields {
 
     /// Takes fields that can't be changed: they may be sent as the current record shows them, so
     /// that what was fetched can be sent back.
-    pub(crate) fn must_equal(&mut self, fixed: &[&'static str], current: &impl Serialize) {
+    pub(crate) fn must_equal(
+        &mut self,
+        fixed: &[&'static str],
+        current: &impl Serialize,
+    ) -> Result<(), ApiError> {
         if !fixed.iter().any(|field| self.members.contains_key(*field)) {
-            return;
+            return Ok(());
         }
-        let current = serde_json::to_value(current).unwrap_or_default();
+        let current = serde_json::to_vec(current).and_then(|current| json::parse(&current));
+        let current = current.map_err(|error| ApiError::internal(&error))?;
         for field in fixed {
             if self.members.remove(*field).is_some_and(|sent| current.get(field) != Some(&sent)) {
                 self.wrong(*field, "can't be changed");
             }
         }
+        Ok(())
     }
 
     /// Notes that a field is wrong.

@@ -3,8 +3,8 @@
 
 use miosa_injector::json;
 use miosa_injector::model::{self, AppliesTo, Connector, EnvName, SecretValue, TenantId};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -74,10 +74,9 @@ impl StoredProfile {
             project_id: optional_id(columns.project_id)?,
             name: columns.name,
             runtime: columns.runtime.parse().ok()?,
-            applies_to: AppliesTo::from_json(&json::parse(columns.applies_to.get().as_bytes()).ok()?).ok()?,
+            applies_to: AppliesTo::from_json(&parsed(&columns.applies_to)?).ok()?,
             tools: serde_json::from_str(columns.tools.get()).ok()?,
-            connectors: serde_json::from_str::<Vec<Value>>(columns.connectors.get())
-                .ok()?
+            connectors: array(&columns.connectors)?
                 .into_iter()
                 .map(|connector| Connector::from_json(connector).ok())
                 .collect::<Option<_>>()?,
@@ -316,8 +315,23 @@ fn read(row: &AnyRow) -> Result<StoredProfile, StoreError> {
     })
 }
 
-fn object(raw: &RawValue) -> Option<serde_json::Map<String, Value>> {
-    serde_json::from_str(raw.get()).ok()
+fn object(raw: &RawValue) -> Option<Map<String, Value>> {
+    match parsed(raw)? {
+        Value::Object(members) => Some(members),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
+    }
+}
+
+fn array(raw: &RawValue) -> Option<Vec<Value>> {
+    match parsed(raw)? {
+        Value::Array(items) => Some(items),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => None,
+    }
+}
+
+/// Read back as it was read when it came, and as hosts read it: by the strict reader.
+fn parsed(raw: &RawValue) -> Option<Value> {
+    json::parse(raw.get().as_bytes()).ok()
 }
 
 /// `Some(None)` for an absent id, `None` for a malformed one.

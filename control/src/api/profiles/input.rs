@@ -65,7 +65,7 @@ impl Patch {
         let name = not_null(&mut fields, "name", name);
         let runtime = not_null(&mut fields, "runtime", text::<Runtime>).map(String::from);
         let patch = Self::take(&mut fields, name, runtime);
-        fields.must_equal(&["id", "created_at", "updated_at"], shown);
+        fields.must_equal(&["id", "created_at", "updated_at"], shown)?;
         complain_of_tools(&mut fields, &patch.apply(seen.clone()));
         let given = fields.finish_with(params)?;
         Ok((patch, given))

@@ -111,7 +111,7 @@ impl Patch {
         }
         let enabled = given(fields.take("enabled", boolean), true);
         let metadata = given(fields.take("metadata", as_sent::object), as_sent::empty_object());
-        fields.must_equal(&FIXED, shown);
+        fields.must_equal(&FIXED, shown)?;
         let given = fields.finish_with(params)?;
         Ok(Self { value, enabled, metadata, given })
     }

@@ -69,6 +69,8 @@ async fn bodies_that_are_not_json_are_told_apart() {
         (r#"{"scope":"tenant","scope":"tenant"}"#, 400, "MALFORMED_REQUEST"),
         (r#"{"metadata":{"a":[{"b":1,"b":2}]}}"#, 400, "MALFORMED_REQUEST"),
         (r#"{"value":"\ud800"}"#, 400, "MALFORMED_REQUEST"),
+        (r#"{"metadata":{"$serde_json::private::RawValue":"[1]"}}"#, 400, "MALFORMED_REQUEST"),
+        (r#"{"value":{"\u0024serde_json::private::Number":"1"}}"#, 400, "MALFORMED_REQUEST"),
         ("[]", 422, "VALIDATION_FAILED"),
         ("null", 422, "VALIDATION_FAILED"),
         ("\"x\"", 422, "VALIDATION_FAILED"),

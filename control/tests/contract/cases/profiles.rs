@@ -161,6 +161,33 @@ async fn applies_to_and_connectors_are_kept_as_they_were_sent() {
 }
 
 #[tokio::test]
+async fn no_object_may_pass_for_the_json_of_its_text() {
+    let Some(control) = open().await else { return };
+    let client = control.tenant("t1");
+    let profile = made(&client, json!({"name": "p", "runtime": "custom"})).await;
+    for text in ["never", "{", "\"confirm-risky\"", "{\"a\":1}"] {
+        let disguised = json!({"$serde_json::private::RawValue": text});
+        for change in [
+            json!({"policy": {"approval": disguised}}),
+            json!({"policy": disguised}),
+            json!({"connectors": [disguised]}),
+            json!({"connectors": [{"id": "a/b", "scopes": disguised}]}),
+            json!({"applies_to": disguised}),
+            json!({"env": disguised}),
+            json!({"metadata": {"deep": [disguised]}}),
+        ] {
+            let refused = client.patch(&path(&profile), change).send().await;
+            assert_eq!(refused.error(400), "MALFORMED_REQUEST");
+            assert!(refused.text.contains("reserved"), "{}", refused.text);
+        }
+    }
+    let mut whole = client.get(&path(&profile)).send().await.data(200);
+    assert_eq!(whole, profile);
+    whole["metadata"] = json!({"$": 1});
+    client.put(&path(&profile), whole).send().await.data(200);
+}
+
+#[tokio::test]
 async fn only_a_custom_runtime_has_tools_of_its_own() {
     let Some(control) = open().await else { return };
     let client = control.tenant("t1");

@@ -88,7 +88,7 @@ impl Patch {
         if let Given::Value(id) = &selection.profile_id {
             check_profile(&mut fields, store, tenant, Some(id)).await?;
         }
-        fields.must_equal(&FIXED, shown);
+        fields.must_equal(&FIXED, shown)?;
         let given = fields.finish_with(params)?;
         Ok(Self { workspace_id, project_id, env, selection, given })
     }
