@@ -71,8 +71,9 @@ impl World {
     /// # Panics
     /// When it does not come up.
     pub fn start_control(&self, flags: &[&str]) {
-        let mut command = self.control_command(&["serve", "--log-level", "trace"]);
-        command.arg("--listen").arg(format!("127.0.0.1:{}", self.port)).args(flags);
+        let level: &[&str] = if flags.contains(&"--log-level") { &[] } else { &["--log-level", "trace"] };
+        let mut command = self.control_command(&["serve"]);
+        command.args(level).arg("--listen").arg(format!("127.0.0.1:{}", self.port)).args(flags);
         let control = Program::start("miosa-control", command, &self.path("control.log"));
         self.control.replace(Some(control));
         eventually("the control plane answers", || {
