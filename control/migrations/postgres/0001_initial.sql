@@ -31,7 +31,8 @@ CREATE TABLE data_keys (
 );
 
 -- Runtime env. scope_id is the workspace's or project's id that the scope names, '' for the
--- tenant scope: with it the identities of the three scopes are one unique index.
+-- tenant scope: with it the identities of the three scopes are one unique index. size is the bytes
+-- of NAME=value and its NUL, so that what a scope holds can be summed up without opening it.
 CREATE TABLE variables (
     id           TEXT COLLATE "C" PRIMARY KEY NOT NULL,
     tenant_id    TEXT COLLATE "C" NOT NULL,
@@ -42,6 +43,7 @@ CREATE TABLE variables (
     name         TEXT COLLATE "C" NOT NULL,
     generation   BIGINT NOT NULL,
     sealed       BYTEA NOT NULL,
+    size         BIGINT NOT NULL,
     enabled      BIGINT NOT NULL CHECK (enabled IN (0, 1)),
     metadata     TEXT COLLATE "C" NOT NULL,
     created_at   BIGINT NOT NULL,
@@ -202,7 +204,8 @@ CREATE TABLE audit (
 CREATE INDEX audit_in_order ON audit (at, number, tenant_id);
 
 -- Answers to POSTs that carried an Idempotency-Key: a keyed hash of the request, and the answer
--- sealed by the caller's data key, since it may hold previews.
+-- sealed by the caller's data key, since it may hold previews. changed, host_id and number say which
+-- change the answer is about: its tenant, its host if it is about one, and its change number.
 CREATE TABLE idempotency (
     tenant_id  TEXT COLLATE "C" NOT NULL,
     idem_key   TEXT COLLATE "C" NOT NULL,
@@ -210,6 +213,9 @@ CREATE TABLE idempotency (
     status     BIGINT NOT NULL,
     generation BIGINT NOT NULL,
     sealed     BYTEA NOT NULL,
+    changed    TEXT COLLATE "C" NOT NULL,
+    host_id    TEXT COLLATE "C" NOT NULL,
+    number     BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (tenant_id, idem_key)
 );

@@ -16,13 +16,18 @@ use crate::store::Origin;
 use crate::store::api_keys::ApiKey;
 use crate::token::TokenKind;
 
-/// A caller of the tenant API.
+/// A caller of the tenant API, who may read.
 #[derive(Debug)]
 pub(crate) struct TenantCaller {
     tenant: TenantId,
     access: Access,
     origin: Origin,
 }
+
+/// A caller of the tenant API who may write as well. A type of its own, so that nothing of a request
+/// is read for a caller who may not make it.
+#[derive(Debug)]
+pub(crate) struct TenantWriter(pub(crate) TenantCaller);
 
 /// A caller of the platform API.
 #[derive(Debug)]
@@ -31,14 +36,6 @@ pub(crate) struct PlatformCaller {
 }
 
 impl TenantCaller {
-    /// To be the first line of each handler: whether the key is enough for what follows.
-    pub(crate) fn may(&self, access: Access) -> Result<(), ApiError> {
-        if self.access >= access {
-            return Ok(());
-        }
-        Err(ApiError::forbidden("this key may only read"))
-    }
-
     /// The tenant whose key it is.
     pub(crate) fn tenant(&self) -> &TenantId {
         &self.tenant
@@ -70,6 +67,18 @@ impl FromRequestParts<App> for TenantCaller {
             return Err(ApiError::forbidden("X-MIOSA-Tenant names another tenant than the key"));
         }
         Ok(Self { tenant: tenant.clone(), access: *access, origin: origin(parts, &key.id) })
+    }
+}
+
+impl FromRequestParts<App> for TenantWriter {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = TenantCaller::from_request_parts(parts, app).await?;
+        match caller.access {
+            Access::Write => Ok(Self(caller)),
+            Access::Read => Err(ApiError::forbidden("this key may only read")),
+        }
     }
 }
 

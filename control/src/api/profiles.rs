@@ -13,14 +13,13 @@ use serde_json::value::RawValue;
 
 use super::answer::Answer;
 use super::body::Body;
-use super::caller::TenantCaller;
+use super::caller::{TenantCaller, TenantWriter};
 use super::error::ApiError;
-use super::idempotency::IdempotencyKey;
+use super::idempotency::{Begun, IdempotencyKey};
 use super::query::Params;
 use super::record_id::{RecordId, not_found};
 use super::wait::{Wait, Written};
 use crate::app::App;
-use crate::auth::Access;
 use crate::page::Page;
 use crate::store::profiles::{ProfileColumns, ProfileWritten, StoredProfile};
 use crate::store::{Entry, Record, StoreError, Write};
@@ -34,7 +33,6 @@ pub(super) fn routes() -> Router<App> {
 }
 
 async fn list(State(app): State<App>, caller: TenantCaller, mut params: Params) -> Result<Answer, ApiError> {
-    caller.may(Access::Read)?;
     let filter = input::filter(&mut params);
     let page = Page::new(params.take("limit"), params.take("cursor"));
     params.finish()?;
@@ -50,7 +48,6 @@ async fn fetch(
     RecordId(id): RecordId<ProfileId>,
     params: Params,
 ) -> Result<Answer, ApiError> {
-    caller.may(Access::Read)?;
     params.finish()?;
     let row = app.store.profile(caller.tenant().as_str(), id.as_str()).await?;
     Answer::record(StatusCode::OK, &Shown::of(&row.ok_or_else(not_found::<ProfileId>)?))
@@ -58,27 +55,23 @@ async fn fetch(
 
 async fn create(
     State(app): State<App>,
-    caller: TenantCaller,
+    TenantWriter(caller): TenantWriter,
     mut params: Params,
     idempotency: IdempotencyKey,
     body: Body,
 ) -> Result<Response, ApiError> {
-    caller.may(Access::Write)?;
     let tenant = caller.tenant().as_str();
     let (dry_run, wait) = (params.switch("dry_run"), Wait::take(&mut params));
-    let idempotent = idempotency.with(body.bytes(), app.store.master_key());
+    let mut idempotent = idempotency.with(tenant, body.bytes(), app.store.master_key()).unless(dry_run);
+    if let Some(answered) = idempotent.answered(&app.store).await? {
+        return Ok(wait.again(&app, answered).await);
+    }
     let (columns, given) = input::parse_new(body.into_fields(), params)?;
 
-    // Only a kept answer is sealed, but its key can't be made once the write has begun.
-    let key = app.store.data_key(tenant).await?;
-    let mut write = app.store.begin(caller.origin()).await?;
-    if !dry_run
-        && let Some(idempotent) = &idempotent
-        && let Some(answer) = idempotent.replay(&mut write, tenant).await?
-    {
-        write.rollback().await?;
-        return Ok(wait.answer(&app, written(tenant, None), answer).await);
-    }
+    let mut write = match idempotent.begin(&app.store, caller.origin()).await? {
+        Begun::Write(write) => write,
+        Begun::Answered(answered) => return Ok(wait.again(&app, answered).await),
+    };
     let unseated = unseat(&mut write, tenant, &columns, "").await?;
     let row = match write.insert_profile(tenant, &columns).await? {
         ProfileWritten::Stored(row) => row,
@@ -91,21 +84,19 @@ async fn create(
         return Ok(Answer::dry_run("create", None, Some(data), also)?.into_response());
     }
     let answer = Answer::record(StatusCode::CREATED, &Shown::of(&row))?;
-    if let Some(idempotent) = &idempotent {
-        idempotent.keep(&mut write, tenant, &key, &answer).await?;
-    }
-    let number = commit(write, tenant, "profile.create", (&row.id, unseated.as_deref()), &given).await?;
-    Ok(wait.answer(&app, written(tenant, Some(number)), answer).await)
+    let also = unseated.as_deref().map(profile);
+    let entry = entry(tenant, "profile.create", &row.id, also.as_slice(), &given);
+    let number = idempotent.commit(write, entry, &answer).await?;
+    Ok(wait.answer(&app, written(tenant, number), answer).await)
 }
 
 async fn update(
     State(app): State<App>,
-    caller: TenantCaller,
+    TenantWriter(caller): TenantWriter,
     RecordId(id): RecordId<ProfileId>,
     mut params: Params,
     body: Body,
 ) -> Result<Response, ApiError> {
-    caller.may(Access::Write)?;
     let (tenant, id) = (caller.tenant().as_str(), id.as_str());
     let (dry_run, wait) = (params.switch("dry_run"), Wait::take(&mut params));
     let seen = app.store.profile(tenant, id).await?.ok_or_else(not_found::<ProfileId>)?;
@@ -130,17 +121,17 @@ async fn update(
         return Ok(answer.into_response());
     }
     let answer = Answer::record(StatusCode::OK, &Shown::of(&row))?;
-    let number = commit(write, tenant, "profile.update", (id, unseated.as_deref()), &given).await?;
-    Ok(wait.answer(&app, written(tenant, Some(number)), answer).await)
+    let also = unseated.as_deref().map(profile);
+    let number = write.commit(entry(tenant, "profile.update", id, also.as_slice(), &given)).await?;
+    Ok(wait.answer(&app, written(tenant, number), answer).await)
 }
 
 async fn delete(
     State(app): State<App>,
-    caller: TenantCaller,
+    TenantWriter(caller): TenantWriter,
     RecordId(id): RecordId<ProfileId>,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    caller.may(Access::Write)?;
     let (tenant, id) = (caller.tenant().as_str(), id.as_str());
     let (dry_run, wait) = (params.switch("dry_run"), Wait::take(&mut params));
     params.finish()?;
@@ -154,12 +145,12 @@ async fn delete(
         write.rollback().await?;
         return Err(not_found::<ProfileId>());
     }
-    let number = commit(write, tenant, "profile.delete", (id, None), &[]).await?;
-    Ok(wait.answer(&app, written(tenant, Some(number)), Answer::deleted(id)?).await)
+    let number = write.commit(entry(tenant, "profile.delete", id, &[], &[])).await?;
+    Ok(wait.answer(&app, written(tenant, number), Answer::deleted(id)?).await)
 }
 
 /// A profile concerns every host that has resources of its tenant.
-fn written(tenant: &str, number: Option<i64>) -> Written<'_> {
+fn written(tenant: &str, number: i64) -> Written<'_> {
     Written { tenant, host: None, number }
 }
 
@@ -173,23 +164,18 @@ async fn unseat(
     if columns.is_default { write.unseat_default(tenant, columns, except).await } else { Ok(None) }
 }
 
-async fn commit(
-    write: Write,
-    tenant: &str,
+fn entry<'a>(
+    tenant: &'a str,
     action: &'static str,
-    (id, unseated): (&str, Option<&str>),
-    fields: &[&'static str],
-) -> Result<i64, StoreError> {
-    let unseated = unseated.map(|id| Record { kind: "profile", id });
-    let entry = Entry {
-        tenant,
-        action,
-        record: Record { kind: "profile", id },
-        also: unseated.as_slice(),
-        host: None,
-        fields,
-    };
-    write.commit(entry).await
+    id: &'a str,
+    also: &'a [Record<'a>],
+    fields: &'a [&'static str],
+) -> Entry<'a> {
+    Entry { tenant, action, record: profile(id), also, host: None, fields }
+}
+
+fn profile(id: &str) -> Record<'_> {
+    Record { kind: "profile", id }
 }
 
 async fn name_taken(write: Write) -> Result<Response, ApiError> {

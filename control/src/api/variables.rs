@@ -13,17 +13,16 @@ use serde_json::value::RawValue;
 
 use super::answer::Answer;
 use super::body::Body;
-use super::caller::TenantCaller;
-use super::error::ApiError;
-use super::idempotency::IdempotencyKey;
+use super::caller::{TenantCaller, TenantWriter};
+use super::error::{ApiError, FieldError};
+use super::idempotency::{Begun, IdempotencyKey};
 use super::query::Params;
 use super::record_id::{RecordId, not_found};
 use super::wait::{Wait, Written};
 use crate::app::App;
-use crate::auth::Access;
 use crate::page::Page;
 use crate::store::variables::{StoredVariable, Upserted, VariableChange, VariableUpdate};
-use crate::store::{Entry, Record};
+use crate::store::{Entry, Record, StoreError, Write};
 use input::{Patch, Upsert};
 
 /// The routes.
@@ -34,7 +33,6 @@ pub(super) fn routes() -> Router<App> {
 }
 
 async fn list(State(app): State<App>, caller: TenantCaller, mut params: Params) -> Result<Answer, ApiError> {
-    caller.may(Access::Read)?;
     let filter = input::filter(&mut params);
     let page = Page::new(params.take("limit"), params.take("cursor"));
     params.finish()?;
@@ -50,7 +48,6 @@ async fn fetch(
     RecordId(id): RecordId<VariableId>,
     params: Params,
 ) -> Result<Answer, ApiError> {
-    caller.may(Access::Read)?;
     params.finish()?;
     let row = app
         .store
@@ -62,18 +59,20 @@ async fn fetch(
 
 async fn upsert(
     State(app): State<App>,
-    caller: TenantCaller,
+    TenantWriter(caller): TenantWriter,
     mut params: Params,
     idempotency: IdempotencyKey,
     body: Body,
 ) -> Result<Response, ApiError> {
-    caller.may(Access::Write)?;
     let tenant = caller.tenant().as_str();
     let (dry_run, wait) = (params.switch("dry_run"), Wait::take(&mut params));
-    let idempotent = idempotency.with(body.bytes(), app.store.master_key());
+    let mut idempotent = idempotency.with(tenant, body.bytes(), app.store.master_key()).unless(dry_run);
+    if let Some(answered) = idempotent.answered(&app.store).await? {
+        return Ok(wait.again(&app, answered).await);
+    }
     let upsert = Upsert::parse(body.into_fields(), params)?;
 
-    let key = app.store.data_key(tenant).await?;
+    let key = if dry_run { app.store.trial_key(tenant).await? } else { app.store.data_key(tenant).await? };
     let identity = upsert.identity();
     let value = identity.seal(tenant, &key, &upsert.value)?;
     let change = VariableChange {
@@ -82,45 +81,42 @@ async fn upsert(
         enabled: upsert.enabled,
         metadata: upsert.metadata.as_deref().map(RawValue::get),
     };
-    let mut write = app.store.begin(caller.origin()).await?;
-    if dry_run {
-        let before = write.variable_like(tenant, identity).await?;
-        let (upserted, after) = write.upsert_variable(tenant, identity, &change).await?;
+    let mut write = match idempotent.begin(&app.store, caller.origin()).await? {
+        Begun::Write(write) => write,
+        Begun::Answered(answered) => return Ok(wait.again(&app, answered).await),
+    };
+    let before = if dry_run { write.variable_like(tenant, identity).await? } else { None };
+    let (upserted, row) = write.upsert_variable(tenant, identity, &change, &key).await?;
+    if let Some(error) = too_much(&mut write, tenant, &row).await? {
         write.rollback().await?;
-        let mut data = Shown::of(&after, &caller);
+        return Err(error);
+    }
+    if dry_run {
+        write.rollback().await?;
+        let mut data = Shown::of(&row, &caller);
         if upserted == Upserted::Created {
             data.id = None;
         }
         let before = before.as_ref().map(|before| Shown::of(before, &caller));
         return Ok(Answer::dry_run(action(upserted), before, Some(data), Vec::new())?.into_response());
     }
-    if let Some(idempotent) = &idempotent
-        && let Some(answer) = idempotent.replay(&mut write, tenant).await?
-    {
-        write.rollback().await?;
-        return Ok(wait.answer(&app, written(tenant, None), answer).await);
-    }
-    let (upserted, row) = write.upsert_variable(tenant, identity, &change).await?;
     let (status, action) = match upserted {
         Upserted::Created => (StatusCode::CREATED, "variable.create"),
         Upserted::Updated => (StatusCode::OK, "variable.update"),
     };
     let answer = Answer::record(status, &Shown::of(&row, &caller))?;
-    if let Some(idempotent) = &idempotent {
-        idempotent.keep(&mut write, tenant, &key, &answer).await?;
-    }
-    let number = write.commit(entry(tenant, action, &row.columns.id, &upsert.given)).await?;
-    Ok(wait.answer(&app, written(tenant, Some(number)), answer).await)
+    let entry = entry(tenant, action, &row.columns.id, &upsert.given);
+    let number = idempotent.commit(write, entry, &answer).await?;
+    Ok(wait.answer(&app, written(tenant, number), answer).await)
 }
 
 async fn update(
     State(app): State<App>,
-    caller: TenantCaller,
+    TenantWriter(caller): TenantWriter,
     RecordId(id): RecordId<VariableId>,
     mut params: Params,
     body: Body,
 ) -> Result<Response, ApiError> {
-    caller.may(Access::Write)?;
     let (tenant, id) = (caller.tenant().as_str(), id.as_str());
     let (dry_run, wait) = (params.switch("dry_run"), Wait::take(&mut params));
     // Outside the write, so that it stays short: what is compared here never changes, and a row
@@ -145,6 +141,10 @@ async fn update(
         write.rollback().await?;
         return Err(not_found::<VariableId>());
     };
+    if let Some(error) = too_much(&mut write, tenant, &row).await? {
+        write.rollback().await?;
+        return Err(error);
+    }
     let shown = Shown::of(&row, &caller);
     if dry_run {
         write.rollback().await?;
@@ -153,16 +153,15 @@ async fn update(
     }
     let answer = Answer::record(StatusCode::OK, &shown)?;
     let number = write.commit(entry(tenant, "variable.update", id, &patch.given)).await?;
-    Ok(wait.answer(&app, written(tenant, Some(number)), answer).await)
+    Ok(wait.answer(&app, written(tenant, number), answer).await)
 }
 
 async fn delete(
     State(app): State<App>,
-    caller: TenantCaller,
+    TenantWriter(caller): TenantWriter,
     RecordId(id): RecordId<VariableId>,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    caller.may(Access::Write)?;
     let (tenant, id) = (caller.tenant().as_str(), id.as_str());
     let (dry_run, wait) = (params.switch("dry_run"), Wait::take(&mut params));
     params.finish()?;
@@ -177,7 +176,7 @@ async fn delete(
         return Err(not_found::<VariableId>());
     }
     let number = write.commit(entry(tenant, "variable.delete", id, &[])).await?;
-    Ok(wait.answer(&app, written(tenant, Some(number)), Answer::deleted(id)?).await)
+    Ok(wait.answer(&app, written(tenant, number), Answer::deleted(id)?).await)
 }
 
 /// A variable as clients see it.
@@ -218,6 +217,26 @@ impl<'a> Shown<'a> {
     }
 }
 
+/// Why a variable that was just written can't stay: programs would not start with all that its scope
+/// holds for its target.
+async fn too_much(
+    write: &mut Write,
+    tenant: &str,
+    row: &StoredVariable,
+) -> Result<Option<ApiError>, StoreError> {
+    if !row.columns.enabled {
+        return Ok(None);
+    }
+    let sum = write.enabled_bytes(tenant, row.columns.identity()).await?;
+    Ok((sum > MAX_ENABLED).then(|| {
+        let what = format!(
+            "would bring the enabled variables of this scope and target to {sum} bytes, of which at most \
+             {MAX_ENABLED} fit an environment"
+        );
+        ApiError::invalid(vec![FieldError::new("value", what)])
+    }))
+}
+
 fn action(upserted: Upserted) -> &'static str {
     match upserted {
         Upserted::Created => "create",
@@ -226,10 +245,13 @@ fn action(upserted: Upserted) -> &'static str {
 }
 
 /// A variable concerns every host that has resources of its tenant.
-fn written(tenant: &str, number: Option<i64>) -> Written<'_> {
+fn written(tenant: &str, number: i64) -> Written<'_> {
     Written { tenant, host: None, number }
 }
 
 fn entry<'a>(tenant: &'a str, action: &'static str, id: &'a str, fields: &'a [&'static str]) -> Entry<'a> {
     Entry { tenant, action, record: Record { kind: "variable", id }, also: &[], host: None, fields }
 }
+
+/// Bytes of `NAME=value` and a NUL each: what a whole merged environment may have.
+const MAX_ENABLED: i64 = 1024 * 1024;

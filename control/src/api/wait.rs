@@ -8,11 +8,13 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use miosa_snapshot::HostId;
 
+use super::idempotency::Answered;
 use super::query::Params;
 use crate::app::App;
 use crate::publisher::{Applied, Change};
 use crate::report::Chain;
 use crate::store::StoreError;
+use crate::store::idempotency::KeptFor;
 
 /// How long to wait; not at all when it wasn't asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +26,8 @@ pub(crate) struct Written<'a> {
     pub(crate) tenant: &'a str,
     /// The host it is about; `None` for all that have resources of the tenant.
     pub(crate) host: Option<&'a HostId>,
-    /// The change number; `None` for whatever the tenant's newest is, where the write was made by an
-    /// earlier request.
-    pub(crate) number: Option<i64>,
+    /// The change number.
+    pub(crate) number: i64,
 }
 
 impl Wait {
@@ -48,14 +49,17 @@ impl Wait {
         }
         response
     }
+
+    /// Waits for what an earlier request wrote, whose answer is given again.
+    pub(crate) async fn again(self, app: &App, answered: Answered) -> Response {
+        let KeptFor { tenant, host, number } = &answered.kept_for;
+        let written = Written { tenant, host: host.as_ref(), number: *number };
+        self.answer(app, written, answered.response).await
+    }
 }
 
 async fn applied(app: &App, written: Written<'_>, patience: Duration) -> Result<Applied, StoreError> {
     let Written { tenant, host, number } = written;
-    let number = match number {
-        Some(number) => number,
-        None => app.store.change_number(tenant).await?,
-    };
     app.publisher.applied(Change { tenant, host, number }, patience).await
 }
 

@@ -22,17 +22,6 @@ impl Store {
         change_numbers(&mut self.read().await?).await
     }
 
-    /// The newest change number of one tenant; 0 when it never changed.
-    pub(crate) async fn change_number(&self, tenant: &str) -> Result<i64, StoreError> {
-        let number: Option<i64> =
-            sqlx::query_scalar("SELECT number FROM change_counters WHERE tenant_id = $1")
-                .bind(tenant)
-                .fetch_optional(self.reader())
-                .await
-                .doing("read a change number")?;
-        Ok(number.unwrap_or_default())
-    }
-
     /// What the changes of a tenant after `number` were about: ids of hosts, and `""` for what is not
     /// about one host. Keys of the APIs are left out, since hosts know nothing of them.
     pub(crate) async fn hosts_changed_since(

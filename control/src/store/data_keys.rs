@@ -27,6 +27,17 @@ impl Store {
         self.data_key_of(tenant, generation).await
     }
 
+    /// The key to seal with in a write that will not be committed: a tenant that has none is not given
+    /// one for that, and what is sealed can't be opened again.
+    pub(crate) async fn trial_key(&self, tenant: &str) -> Result<Arc<DataKey>, StoreError> {
+        if self.newest_generation(tenant).await?.is_some() {
+            return self.data_key(tenant).await;
+        }
+        let made = self.master_key().new_data_key(tenant, FIRST_GENERATION);
+        let (key, _wrapped) = made.map_err(|source| StoreError::Sealed { what: WHAT, source })?;
+        Ok(Arc::new(key))
+    }
+
     async fn newest_generation(&self, tenant: &str) -> Result<Option<i64>, StoreError> {
         sqlx::query_scalar("SELECT MAX(generation) FROM data_keys WHERE tenant_id = $1")
             .bind(tenant)

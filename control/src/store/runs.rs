@@ -171,6 +171,18 @@ impl Store {
 }
 
 impl Write {
+    /// How many runs on a resource aren't over. Until this write ends, no other that asks adds one.
+    pub(crate) async fn live_runs(&mut self, resource: &ResourceId) -> Result<i64, StoreError> {
+        self.alone(WHAT, resource.as_str()).await?;
+        let now = self.at().0;
+        sqlx::query_scalar("SELECT COUNT(*) FROM runs WHERE resource_id = $1 AND expires_at > $2")
+            .bind(resource.as_str())
+            .bind(now)
+            .fetch_one(self.connection())
+            .await
+            .doing("count runs")
+    }
+
     /// Stores a new run.
     pub(crate) async fn insert_run(
         &mut self,

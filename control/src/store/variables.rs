@@ -57,12 +57,20 @@ pub(crate) struct VariableIdentity<'a> {
     pub(crate) name: &'a str,
 }
 
+/// A value to be stored.
+#[derive(Debug)]
+pub(crate) struct SealedValue {
+    sealed: Sealed,
+    /// Bytes of `NAME=value` and its NUL.
+    size: i64,
+}
+
 /// What is to be stored under an identity. `None` leaves a stored variable's field as it is, and
 /// gives a new one the default.
 #[derive(Debug)]
 pub(crate) struct VariableChange<'a> {
     pub(crate) workspace_id: Option<&'a str>,
-    pub(crate) value: &'a Sealed,
+    pub(crate) value: &'a SealedValue,
     pub(crate) enabled: Option<bool>,
     pub(crate) metadata: Option<&'a str>,
 }
@@ -70,7 +78,7 @@ pub(crate) struct VariableChange<'a> {
 /// What is to change of a stored variable. `None` leaves a field as it is.
 #[derive(Debug)]
 pub(crate) struct VariableUpdate<'a> {
-    pub(crate) value: Option<&'a Sealed>,
+    pub(crate) value: Option<&'a SealedValue>,
     pub(crate) enabled: Option<bool>,
     pub(crate) metadata: Option<&'a str>,
 }
@@ -93,10 +101,18 @@ pub(crate) enum Upserted {
 
 impl<'a> VariableIdentity<'a> {
     /// The identity as additional data of the value's ciphertext.
-    pub(crate) fn seal(self, tenant: &str, key: &DataKey, value: &SecretValue) -> Result<Sealed, StoreError> {
+    pub(crate) fn seal(
+        self,
+        tenant: &str,
+        key: &DataKey,
+        value: &SecretValue,
+    ) -> Result<SealedValue, StoreError> {
         let parts = self.parts();
-        key.seal(row_id(tenant, &parts), value.expose().as_bytes())
-            .map_err(|source| StoreError::Sealed { what: WHAT, source })
+        let sealed = key
+            .seal(row_id(tenant, &parts), value.expose().as_bytes())
+            .map_err(|source| StoreError::Sealed { what: WHAT, source })?;
+        let size = self.name.len().saturating_add(value.expose().len()).saturating_add(SEPARATORS);
+        Ok(SealedValue { sealed, size: i64::try_from(size).unwrap_or(i64::MAX) })
     }
 
     fn parts(self) -> [&'a str; 4] {
@@ -281,26 +297,50 @@ impl Write {
         }
     }
 
-    /// Creates a variable, or changes the one that has this identity.
+    /// How many bytes the enabled variables of a scope and target take as an environment.
+    pub(crate) async fn enabled_bytes(
+        &mut self,
+        tenant: &str,
+        identity: VariableIdentity<'_>,
+    ) -> Result<i64, StoreError> {
+        // A sum of BIGINT is NUMERIC on PostgreSQL.
+        sqlx::query_scalar(
+            "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM variables
+             WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3 AND target = $4 AND enabled = 1",
+        )
+        .bind(tenant)
+        .bind(identity.scope)
+        .bind(identity.scope_id)
+        .bind(identity.target)
+        .fetch_one(self.connection())
+        .await
+        .doing("sum up variables")
+    }
+
+    /// Creates a variable, or changes the one that has this identity; `key` sealed its value. Until this write ends, no other
+    /// changes the tenant's variables, so that their sum stays what it is.
     pub(crate) async fn upsert_variable(
         &mut self,
         tenant: &str,
         identity: VariableIdentity<'_>,
         change: &VariableChange<'_>,
+        key: &DataKey,
     ) -> Result<(Upserted, StoredVariable), StoreError> {
+        self.alone(WHAT, tenant).await?;
         let new_id = generate_id("env_")?;
         let at = self.at().0;
         let row = sqlx::query(
             "INSERT INTO variables (id, tenant_id, scope, scope_id, workspace_id, target, name, generation,
-                                    sealed, enabled, metadata, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, COALESCE($5, ''), $6, $7, $8, $9, COALESCE($10, 1), COALESCE($11, '{}'),
-                     $12, $12)
+                                    sealed, size, enabled, metadata, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, COALESCE($5, ''), $6, $7, $8, $9, $10, COALESCE($11, 1),
+                     COALESCE($12, '{}'), $13, $13)
              ON CONFLICT (tenant_id, scope, scope_id, target, name) DO UPDATE SET
                  workspace_id = COALESCE($5, variables.workspace_id),
                  generation = excluded.generation,
                  sealed = excluded.sealed,
-                 enabled = COALESCE($10, variables.enabled),
-                 metadata = COALESCE($11, variables.metadata),
+                 size = excluded.size,
+                 enabled = COALESCE($11, variables.enabled),
+                 metadata = COALESCE($12, variables.metadata),
                  updated_at = excluded.updated_at
              RETURNING id, tenant_id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled,
                        metadata, created_at, updated_at",
@@ -312,38 +352,43 @@ impl Write {
         .bind(change.workspace_id)
         .bind(identity.target)
         .bind(identity.name)
-        .bind(change.value.generation)
-        .bind(change.value.bytes.as_slice())
+        .bind(change.value.sealed.generation)
+        .bind(change.value.sealed.bytes.as_slice())
+        .bind(change.value.size)
         .bind(change.enabled.map(i64::from))
         .bind(change.metadata)
         .bind(at)
         .fetch_one(self.connection())
         .await
         .doing("store a variable")?;
-        let stored = self.store().open_variable(&row).await?;
+        let stored = SealedVariable::read(&row)?.open(key)?;
         let upserted = if stored.columns.id == new_id { Upserted::Created } else { Upserted::Updated };
         Ok((upserted, stored))
     }
 
-    /// Changes a stored variable; `None` when it is gone.
+    /// Changes a stored variable; `None` when it is gone. No other write changes the tenant's variables
+    /// until this one ends.
     pub(crate) async fn update_variable(
         &mut self,
         tenant: &str,
         id: &str,
         update: &VariableUpdate<'_>,
     ) -> Result<Option<StoredVariable>, StoreError> {
+        self.alone(WHAT, tenant).await?;
         let at = self.at().0;
         let row = sqlx::query(
             "UPDATE variables SET generation = COALESCE($3, generation), sealed = COALESCE($4, sealed),
-                    enabled = COALESCE($5, enabled), metadata = COALESCE($6, metadata), updated_at = $7
+                    size = COALESCE($5, size), enabled = COALESCE($6, enabled),
+                    metadata = COALESCE($7, metadata), updated_at = $8
              WHERE tenant_id = $1 AND id = $2
              RETURNING id, tenant_id, scope, scope_id, workspace_id, target, name, generation, sealed, enabled,
                        metadata, created_at, updated_at",
         )
         .bind(tenant)
         .bind(id)
-        .bind(update.value.map(|value| value.generation))
-        .bind(update.value.map(|value| value.bytes.as_slice()))
+        .bind(update.value.map(|value| value.sealed.generation))
+        .bind(update.value.map(|value| value.sealed.bytes.as_slice()))
+        .bind(update.value.map(|value| value.size))
         .bind(update.enabled.map(i64::from))
         .bind(update.metadata)
         .bind(at)
@@ -372,6 +417,8 @@ fn row_id<'a>(tenant: &'a str, parts: &'a [&'a str]) -> RowId<'a> {
     RowId { kind: WHAT, tenant, parts }
 }
 
+/// `=` and the NUL at the end.
+const SEPARATORS: usize = 2;
 const WHAT: &str = "variable";
 const DOING: &str = "read a variable";
 
@@ -389,7 +436,7 @@ mod tests {
         let value = identity.seal(tenant, &key, &SecretValue::new(value.to_owned()).unwrap()).unwrap();
         let change = VariableChange { workspace_id: None, value: &value, enabled: None, metadata: None };
         let mut write = store.begin(&origin()).await.unwrap();
-        let (_, row) = write.upsert_variable(tenant, identity, &change).await.unwrap();
+        let (_, row) = write.upsert_variable(tenant, identity, &change, &key).await.unwrap();
         write.commit(entry(tenant, &row.columns.id)).await.unwrap();
         row.columns.id
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use sqlx::{Any, AnyConnection, Transaction};
 
 use super::feed::{Committed, Feed};
+use super::idempotency::KeptAnswer;
 use super::{Database, Doing as _, Store, StoreError};
 use crate::clock::Millis;
 
@@ -104,8 +105,21 @@ impl Write {
     }
 
     /// Commits, and tells listeners. The change number is counted per tenant.
-    pub(crate) async fn commit(mut self, entry: Entry<'_>) -> Result<i64, StoreError> {
+    pub(crate) async fn commit(self, entry: Entry<'_>) -> Result<i64, StoreError> {
+        self.commit_keeping(entry, None).await
+    }
+
+    /// As [`Write::commit`], and keeps the answer for a request that is sent again: together with the
+    /// change number, and so after it.
+    pub(crate) async fn commit_keeping(
+        mut self,
+        entry: Entry<'_>,
+        answer: Option<&KeptAnswer<'_>>,
+    ) -> Result<i64, StoreError> {
         let number = self.record(&entry).await.doing("record a change")?;
+        if let Some(answer) = answer {
+            self.keep_answer(answer, &entry, number).await?;
+        }
         let told = Told::prepare(&self.store.0.feed, &entry);
         self.transaction.commit().await.doing("commit a write")?;
         told.with(number);

@@ -18,7 +18,7 @@ use crate::api::answer::Answer;
 use crate::api::body::Body;
 use crate::api::caller::PlatformCaller;
 use crate::api::error::ApiError;
-use crate::api::idempotency::IdempotencyKey;
+use crate::api::idempotency::{Begun, IdempotencyKey};
 use crate::api::query::Params;
 use crate::api::record_id::{Named, RecordId, not_found};
 use crate::api::wait::{Wait, Written};
@@ -69,21 +69,19 @@ async fn create(
     body: Body,
 ) -> Result<Response, ApiError> {
     let (dry_run, wait) = (params.switch("dry_run"), Wait::take(&mut params));
-    let idempotent = idempotency.with(body.bytes(), app.store.master_key());
+    let mut idempotent = idempotency.with(NO_TENANT, body.bytes(), app.store.master_key()).unless(dry_run);
+    if let Some(answered) = idempotent.answered(&app.store).await? {
+        return Ok(wait.again(&app, answered).await);
+    }
     let new = NewResource::parse(body.into_fields(), params, &app.store).await?;
     let tenant = new.resource.tenant_id.as_str();
 
-    let key = app.store.data_key(tenant).await?;
-    let answers = app.store.data_key(NO_TENANT).await?;
+    let key = if dry_run { app.store.trial_key(tenant).await? } else { app.store.data_key(tenant).await? };
     let env = seal_env(&key, &new.resource.tenant_id, &new.resource.id, &new.resource.env)?;
-    let mut write = app.store.begin(caller.origin()).await?;
-    if let Some(idempotent) = idempotent.as_ref().filter(|_| !dry_run)
-        && let Some(answer) = idempotent.replay(&mut write, NO_TENANT).await?
-    {
-        write.rollback().await?;
-        let written = Written { tenant, host: Some(&new.host_id), number: None };
-        return Ok(wait.answer(&app, written, answer).await);
-    }
+    let mut write = match idempotent.begin(&app.store, caller.origin()).await? {
+        Begun::Write(write) => write,
+        Begun::Answered(answered) => return Ok(wait.again(&app, answered).await),
+    };
     let row = match write.insert_resource(&new.host_id, &new.resource, &env).await? {
         Created::Yes(row) => row,
         Created::IdTaken => {
@@ -102,11 +100,8 @@ async fn create(
         return Ok(Answer::dry_run("create", None, Some(shown), Vec::new())?.into_response());
     }
     let answer = Answer::record(StatusCode::CREATED, &shown)?;
-    if let Some(idempotent) = &idempotent {
-        idempotent.keep(&mut write, NO_TENANT, &answers, &answer).await?;
-    }
-    let number = write.commit(entry("resource.create", &row, &[], &new.given)).await?;
-    let written = Written { tenant, host: Some(&row.host_id), number: Some(number) };
+    let number = idempotent.commit(write, entry("resource.create", &row, &[], &new.given), &answer).await?;
+    let written = Written { tenant, host: Some(&row.host_id), number };
     Ok(wait.answer(&app, written, answer).await)
 }
 
@@ -149,7 +144,7 @@ async fn update(
         return Ok(answer.into_response());
     }
     let number = write.commit(entry("resource.update", &row, &[], &patch.given)).await?;
-    let written = Written { tenant: tenant.as_str(), host: Some(&row.host_id), number: Some(number) };
+    let written = Written { tenant: tenant.as_str(), host: Some(&row.host_id), number };
     Ok(wait.answer(&app, written, Answer::record(StatusCode::OK, &shown)?).await)
 }
 
@@ -174,7 +169,7 @@ async fn delete(
     let also: Vec<_> = runs.iter().map(|id| Record { kind: "run", id }).collect();
     let number = write.commit(entry("resource.delete", &row, &also, &[])).await?;
     let tenant = row.resource.tenant_id.as_str();
-    let written = Written { tenant, host: Some(&row.host_id), number: Some(number) };
+    let written = Written { tenant, host: Some(&row.host_id), number };
     Ok(wait.answer(&app, written, Answer::deleted(id.as_str())?).await)
 }
 

@@ -20,7 +20,7 @@ use crate::api::answer::Answer;
 use crate::api::body::Body;
 use crate::api::caller::PlatformCaller;
 use crate::api::error::ApiError;
-use crate::api::idempotency::IdempotencyKey;
+use crate::api::idempotency::{Begun, IdempotencyKey};
 use crate::api::query::Params;
 use crate::api::record_id::{Named, RecordId, not_found};
 use crate::api::wait::{Wait, Written};
@@ -74,19 +74,27 @@ async fn create(
     body: Body,
 ) -> Result<Response, ApiError> {
     let (dry_run, wait) = (params.switch("dry_run"), Wait::take(&mut params));
-    let idempotent = idempotency.with(body.bytes(), app.store.master_key());
+    let mut idempotent = idempotency.with(NO_TENANT, body.bytes(), app.store.master_key()).unless(dry_run);
+    if let Some(answered) = idempotent.answered(&app.store).await? {
+        return Ok(wait.again(&app, answered).await);
+    }
     let resource = app.store.resource(&resource).await?.ok_or_else(not_found::<ResourceId>)?;
     let (tenant, host) = (resource.resource.tenant_id.as_str(), &resource.host_id);
     let new = NewRun::parse(body.into_fields(), params, &resource.resource, &app.store).await?;
 
-    let key = app.store.data_key(tenant).await?;
-    let answers = app.store.data_key(NO_TENANT).await?;
-    let mut write = app.store.begin(caller.origin()).await?;
-    if let Some(idempotent) = idempotent.as_ref().filter(|_| !dry_run)
-        && let Some(answer) = idempotent.replay(&mut write, NO_TENANT).await?
-    {
+    let key = if dry_run { app.store.trial_key(tenant).await? } else { app.store.data_key(tenant).await? };
+    let mut write = match idempotent.begin(&app.store, caller.origin()).await? {
+        Begun::Write(write) => write,
+        Begun::Answered(answered) => return Ok(wait.again(&app, answered).await),
+    };
+    if write.live_runs(&resource.resource.id).await? >= MAX_LIVE_RUNS {
         write.rollback().await?;
-        return Ok(wait.answer(&app, Written { tenant, host: Some(host), number: None }, answer).await);
+        return Err(ApiError::conflict(
+            "TOO_MANY_RUNS",
+            format!(
+                "a resource has at most {MAX_LIVE_RUNS} runs at a time; delete those that are over, or give them a shorter ttl_seconds"
+            ),
+        ));
     }
     let (id_was_given, given) = (new.id_was_given, new.given.clone());
     let run = new.created_at(write.at());
@@ -109,11 +117,8 @@ async fn create(
         return Ok(Answer::dry_run("create", None, Some(shown), Vec::new())?.into_response());
     }
     let answer = Answer::record(StatusCode::CREATED, &shown)?;
-    if let Some(idempotent) = &idempotent {
-        idempotent.keep(&mut write, NO_TENANT, &answers, &answer).await?;
-    }
-    let number = write.commit(entry("run.create", &row, host, &given)).await?;
-    Ok(wait.answer(&app, Written { tenant, host: Some(host), number: Some(number) }, answer).await)
+    let number = idempotent.commit(write, entry("run.create", &row, host, &given), &answer).await?;
+    Ok(wait.answer(&app, Written { tenant, host: Some(host), number }, answer).await)
 }
 
 async fn delete(
@@ -138,7 +143,7 @@ async fn delete(
     let number = write.commit(entry("run.delete", &row, &resource.host_id, &[])).await?;
     let (tenant, host) = (row.tenant_id.as_str(), Some(&resource.host_id));
     let answer = Answer::deleted(run.as_str())?;
-    Ok(wait.answer(&app, Written { tenant, host, number: Some(number) }, answer).await)
+    Ok(wait.answer(&app, Written { tenant, host, number }, answer).await)
 }
 
 /// The two ids of a run's path.
@@ -229,3 +234,6 @@ fn entry<'a>(
 impl Named for RunId {
     const NAME: &'static str = "run";
 }
+
+/// Each may be as large as a body, and all of them go to the resource's host.
+const MAX_LIVE_RUNS: i64 = 256;

@@ -56,6 +56,26 @@ async fn a_read_key_may_look_and_not_change() {
 }
 
 #[tokio::test]
+async fn who_may_not_write_is_told_so_whatever_was_sent() {
+    let Some(control) = open().await else { return };
+    let reader = control.client(&control.run(&["key", "create", "--tenant", "t1", "--role", "read"]));
+    let id = format!("env_{}", "a".repeat(20));
+    for base in ["/api/v1/runtime-env", "/api/v1/agent-runtime-profiles"] {
+        for (method, path) in [
+            ("POST", format!("{base}?nope=%ff")),
+            ("PUT", format!("{base}/{id}")),
+            ("PATCH", format!("{base}/-")),
+        ] {
+            for (content_type, body) in [("application/json", b"{".to_vec()), ("text/plain", Vec::new())] {
+                let answer = reader.call(method, &path).raw(content_type, body).send().await;
+                assert_eq!(answer.error(403), "FORBIDDEN", "{method} {path}");
+            }
+        }
+        assert_eq!(reader.delete(&format!("{base}/-")).send().await.error(403), "FORBIDDEN");
+    }
+}
+
+#[tokio::test]
 async fn a_platform_key_is_not_a_tenants() {
     let Some(control) = open().await else { return };
     let platform = control.client(&control.run(&["key", "create", "--role", "platform"]));

@@ -26,6 +26,24 @@ async fn fifty_upserts_of_one_identity_make_one_variable() {
 }
 
 #[tokio::test]
+async fn ten_at_once_do_not_get_past_a_limit_together() {
+    let Some(control) = open().await else { return };
+    let client = control.tenant("t1");
+    let mut calls = JoinSet::new();
+    for n in 0..10 {
+        let client = client.clone();
+        calls.spawn(async move {
+            let body = json!({"scope": "tenant", "name": format!("V{n}"), "value": "x".repeat(130_000)});
+            client.post("/api/v1/runtime-env", body).send().await
+        });
+    }
+    let answers = calls.join_all().await;
+    let created = answers.iter().filter(|answer| answer.status.as_u16() == 201).count();
+    let refused = answers.iter().filter(|answer| answer.status.as_u16() == 422).count();
+    assert_eq!((created, refused), (8, 2), "{answers:?}");
+}
+
+#[tokio::test]
 async fn thirty_new_defaults_leave_one_default() {
     let Some(control) = open().await else { return };
     let client = control.tenant("t1");

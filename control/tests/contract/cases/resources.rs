@@ -147,6 +147,28 @@ async fn a_run_has_all_its_fields_and_ends() {
 }
 
 #[tokio::test]
+async fn a_resource_has_so_many_runs_at_a_time() {
+    let Some(control) = open().await else { return };
+    let (platform, host) = (platform(&control), Host::enroll(&control, "h1").await);
+    for id in ["sbx-1", "sbx-2"] {
+        platform.post("/platform/v1/resources", sandbox(id, "acme", &host)).send().await.data(201);
+    }
+    let runs = "/platform/v1/resources/sbx-1/runs";
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..260 {
+        let platform = platform.clone();
+        calls.spawn(async move { platform.post(runs, json!({})).send().await });
+    }
+    let answers = calls.join_all().await;
+    let (made, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status.is_success());
+    assert_eq!((made.len(), refused.len()), (256, 4));
+    assert_eq!(refused[0].error(409), "TOO_MANY_RUNS");
+    platform.post("/platform/v1/resources/sbx-2/runs", json!({})).send().await.data(201);
+    platform.delete(&format!("{runs}/{}", id_of(made[0]))).send().await;
+    platform.post(runs, json!({})).send().await.data(201);
+}
+
+#[tokio::test]
 async fn everything_wrong_with_a_run_is_told_at_once() {
     let Some(control) = open().await else { return };
     let (platform, host) = (platform(&control), Host::enroll(&control, "h1").await);
@@ -241,6 +263,65 @@ async fn a_post_sent_again_with_its_key_happens_once() {
     let runs = format!("/platform/v1/resources/{}/runs", id_of(&first));
     let run = || platform.post(&runs, json!({})).header("idempotency-key", "k2").send();
     assert_eq!(id_of(&run().await), id_of(&run().await));
+}
+
+#[tokio::test]
+async fn a_post_sent_again_is_answered_the_same_whatever_became_of_the_rest() {
+    let Some(control) = open().await else { return };
+    let (platform, host) = (platform(&control), Host::enroll(&control, "h1").await);
+    let acme = control.tenant("acme");
+    let profile = json!({"name": "p", "runtime": "custom"});
+    let profile = id_of(&acme.post("/api/v1/agent-runtime-profiles", profile).send().await);
+    let mut body = sandbox("sbx-1", "acme", &host);
+    body["agent_runtime_profile_id"] = json!(profile);
+    let resource = |query: &str| {
+        let path = format!("/platform/v1/resources{query}");
+        let (platform, body) = (platform.clone(), body.clone());
+        async move { platform.post(&path, body).header("idempotency-key", "k1").send().await }
+    };
+    let run = || {
+        let body = json!({"agent_runtime_profile_id": profile});
+        platform.post("/platform/v1/resources/sbx-1/runs", body).header("idempotency-key", "k2").send()
+    };
+    let (first_resource, first_run) = (resource("").await, run().await);
+    first_resource.data(201);
+    first_run.data(201);
+
+    acme.delete(&format!("/api/v1/agent-runtime-profiles/{profile}")).send().await;
+    platform.delete("/platform/v1/resources/sbx-1").send().await;
+    control.run(&["host", "revoke", "h1"]);
+    for query in ["", "?wait=0", "?wait=1"] {
+        let again = resource(query).await;
+        assert_eq!((again.status, &again.text), (first_resource.status, &first_resource.text), "{query}");
+    }
+    assert_eq!(run().await.text, first_run.text);
+    assert_eq!(platform.get("/platform/v1/resources").send().await.data(200), json!([]));
+    assert_eq!(resource("?x=1").await.error(422), "IDEMPOTENCY_KEY_REUSED");
+}
+
+#[tokio::test]
+async fn a_post_sent_again_waits_for_its_own_change() {
+    let Some(control) = open().await else { return };
+    let platform = platform(&control);
+    let mut host = Host::enroll(&control, "h1").await;
+    let elsewhere = Host::enroll(&control, "h2").await;
+    let mut stream = host.connect().await;
+    host.follow_state(&mut stream).await;
+    let post = |path: &'static str, body: Value| {
+        let platform = platform.clone();
+        async move { platform.post(path, body).header("idempotency-key", path).send().await }
+    };
+    let (resources, runs) = ("/platform/v1/resources?wait=2", "/platform/v1/resources/sbx-1/runs?wait=2");
+    let body = sandbox("sbx-1", "acme", &host);
+    tokio::join!(post(resources, body.clone()), host.follow_state(&mut stream));
+    tokio::join!(post(runs, json!({})), host.follow_state(&mut stream));
+    // What the tenant does elsewhere is no concern of this host.
+    platform.post("/platform/v1/resources", sandbox("sbx-2", "acme", &elsewhere)).send().await.data(201);
+    for (path, body) in [(resources, body), (runs, json!({}))] {
+        let again = post(path, body).await;
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+        assert_eq!(again.header("miosa-applied"), Some("yes"), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -192,6 +192,52 @@ async fn names_and_values_are_what_an_environment_can_carry() {
 }
 
 #[tokio::test]
+async fn a_scope_holds_no_more_than_an_environment() {
+    let Some(control) = open().await else { return };
+    let client = control.tenant("t1");
+    let body =
+        |name: &str, bytes: usize| json!({"scope": "tenant", "name": name, "value": "x".repeat(bytes)});
+    // NAME=value and a NUL.
+    let most = 1024 * 1024 / 8 - "V0".len() - 2;
+    for number in 0..7 {
+        client.post(BASE, body(&format!("V{number}"), most)).send().await.data(201);
+    }
+    let last = client.post(BASE, body("V7", most - 100)).send().await.data(201);
+    let path = format!("{BASE}/{}", last["id"].as_str().unwrap());
+
+    let refused = client.post(BASE, body("V8", 97)).send().await;
+    assert_eq!(refused.bad_fields(), ["value"]);
+    assert!(refused.text.contains("1048577") && refused.text.contains("1048576"), "{}", refused.text);
+    assert_eq!(
+        client.post(&format!("{BASE}?dry_run=true"), body("V8", 97)).send().await.bad_fields(),
+        ["value"]
+    );
+    assert_eq!(
+        client.patch(&path, json!({"value": "x".repeat(most + 1)})).send().await.bad_fields(),
+        ["value"]
+    );
+    assert_eq!(client.post(BASE, body("V7", most + 1)).send().await.bad_fields(), ["value"]);
+    assert_eq!(names(&client, "").await.len(), 8);
+
+    // What is disabled, or has another scope, target or tenant, does not count.
+    let mut off = body("V8", 97);
+    off["enabled"] = json!(false);
+    let off = client.post(BASE, off).send().await.data(201);
+    let off = format!("{BASE}/{}", off["id"].as_str().unwrap());
+    assert_eq!(client.patch(&off, json!({"enabled": true})).send().await.bad_fields(), ["value"]);
+    let mut elsewhere = body("V9", 97);
+    elsewhere["target"] = json!("agent");
+    client.post(BASE, elsewhere).send().await.data(201);
+    let elsewhere = json!({"scope": "project", "project_id": "p", "name": "V9", "value": "x".repeat(97)});
+    client.post(BASE, elsewhere).send().await.data(201);
+    control.tenant("t2").post(BASE, body("V8", 97)).send().await.data(201);
+
+    client.post(BASE, body("V9", 96)).send().await.data(201);
+    client.patch(&path, json!({"value": ""})).send().await.data(200);
+    client.post(BASE, body("V8", 97)).send().await.data(200);
+}
+
+#[tokio::test]
 async fn short_values_have_no_preview() {
     let Some(control) = open().await else { return };
     let client = control.tenant("t1");

@@ -110,7 +110,13 @@ fn command(value: Value) -> Result<CommandSpec, String> {
 fn approval_policy(value: Value) -> Result<Value, String> {
     match value {
         Value::String(word) => line(Value::String(word), MAX_NAME).map(Value::String),
-        Value::Object(members) => Ok(Value::Object(members)),
+        Value::Object(members) => {
+            let policy = Value::Object(members);
+            if policy.to_string().len() > MAX_POLICY {
+                return Err(format!("must be at most {MAX_POLICY} bytes as JSON"));
+            }
+            Ok(policy)
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
             Err("must be a string or an object".to_owned())
         }
@@ -133,6 +139,9 @@ const MAX_ARGUMENT: usize = MAX_ENTRY_BYTES;
 /// `PATH_MAX` without its NUL.
 const MAX_PATH: usize = 4095;
 const MAX_NAME: usize = 256;
+/// It joins the profile's policy, at worst twice: as members, and as the word on approval. All of that
+/// must fit the one variable that tells it to a program.
+const MAX_POLICY: usize = 16 * 1024;
 const SHAPE: &str = "must be a string or an array of strings";
 
 #[cfg(test)]
@@ -149,6 +158,13 @@ mod tests {
         {
             assert!(command(bad.clone()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_approval_policy_leaves_room_for_the_profiles() {
+        let of = |bytes: usize| json!({"x": "y".repeat(bytes.saturating_sub(r#"{"x":""}"#.len()))});
+        assert!(approval_policy(of(MAX_POLICY)).is_ok());
+        assert!(approval_policy(of(MAX_POLICY + 1)).is_err());
     }
 
     #[test]
