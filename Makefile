@@ -26,7 +26,8 @@ build: daemons shim ## Build the finished programs into target/dist
 	@ls -l $(DIST) | awk 'NR > 1 { printf "%10d bytes  target/dist/%s\n", $$5, $$9 }'
 
 test: deps build $(VENV)/complete ## Run every test, the end-to-end ones with the programs of target/dist included
-	MIOSA_BIN_DIR=$(DIST) MIOSA_TEST_PYTHON=$(VENV)/bin/python $(CARGO) test --workspace --locked --no-fail-fast
+	MIOSA_BIN_DIR=$(DIST) MIOSA_TEST_PYTHON=$(VENV)/bin/python MIOSA_TEST_POSTGRES=required \
+	    $(CARGO) test --workspace --locked --no-fail-fast
 
 check: cargo-deny ## Check format, lints, documentation, dependencies and licences
 	$(CARGO) fmt --all --check

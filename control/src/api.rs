@@ -2,10 +2,12 @@
 //! file per resource, each with its routes, beside what they share: who calls, what a body may hold,
 //! how errors look.
 
+mod absent;
 pub(crate) mod answer;
 mod as_sent;
 pub(crate) mod body;
 pub(crate) mod caller;
+mod echo;
 pub(crate) mod env;
 pub(crate) mod error;
 pub(crate) mod fields;

@@ -43,8 +43,7 @@ impl<S: Sync> FromRequest<S> for Body {
         match json::parse(&bytes) {
             Ok(Value::Object(members)) => Ok(Self { fields: Fields::new(members), bytes }),
             Ok(_) => Err(ApiError::invalid(vec![FieldError::new("body", "must be a JSON object")])),
-            // The parser's text names a place and what was expected there, never what was found,
-            // except for a repeated member's name, which is the client's own.
+            // The parser's text names a place and what was expected there, never what was found.
             Err(error) => {
                 Err(ApiError::malformed(format!("the request body is not JSON that is taken here: {error}")))
             }
@@ -78,7 +77,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
 }
 
-/// A merged environment holds at most 1 MiB (DESIGN §4), so that no single record needs more.
+/// A merged environment holds at most 1 MiB, so that no single record needs more. JSON only ever makes
+/// an environment longer, so that what fits here has no more than that either.
 pub(crate) const MAX_BODY: usize = 1024 * 1024;
 /// A client that is still sending when the answer comes and the connection closes may never see the
 /// answer, so that a body somewhat too large is read to its end, and thrown away.

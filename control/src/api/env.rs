@@ -3,6 +3,7 @@
 use miosa_injector::model::{EnvMap, EnvName, SecretValue, check_entry};
 use serde_json::Value;
 
+use super::echo::echo;
 use super::fields::{Fields, Given, object, string};
 
 /// Takes an env map. Each bad entry is noted as `FIELD.NAME`.
@@ -15,7 +16,7 @@ pub(crate) fn take_env(fields: &mut Fields, field: &'static str) -> Given<EnvMap
             for (name, value) in members {
                 match entry(&name, value) {
                     Ok((name, value)) => drop(env.insert(name, value)),
-                    Err(what) => fields.wrong(format!("{field}.{}", shown(&name)), what),
+                    Err(what) => fields.wrong(format!("{field}.{}", echo(&name)), what),
                 }
             }
             Given::Value(env)
@@ -36,13 +37,8 @@ fn entry(name: &str, value: Value) -> Result<(EnvName, SecretValue), String> {
     Ok((name, value))
 }
 
-fn shown(name: &str) -> String {
-    name.chars().take(MAX_SHOWN).collect()
-}
-
 /// For a name that only the platform sets.
 pub(crate) const RESERVED: &str = "is reserved: the platform sets it";
-const MAX_SHOWN: usize = 64;
 
 #[cfg(test)]
 mod tests {

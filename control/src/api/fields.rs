@@ -8,6 +8,7 @@ use miosa_injector::json;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::echo::echo;
 use super::error::{ApiError, FieldError};
 use super::query::Params;
 
@@ -127,8 +128,7 @@ impl Fields {
     /// for the audit.
     pub(crate) fn finish(mut self) -> Result<Vec<&'static str>, ApiError> {
         for field in std::mem::take(&mut self.members).into_iter().map(|(field, _)| field) {
-            let shown = field.chars().take(MAX_SHOWN).collect::<String>();
-            self.errors.push(FieldError::new(shown, "is not a field that is known here"));
+            self.errors.push(FieldError::new(echo(&field), "is not a field that is known here"));
         }
         if self.errors.is_empty() { Ok(self.given) } else { Err(ApiError::invalid(self.errors)) }
     }
@@ -176,9 +176,6 @@ pub(crate) fn array(value: Value) -> Result<Vec<Value>, &'static str> {
         }
     }
 }
-
-/// An unknown field's name is repeated to its sender, but not at any length.
-const MAX_SHOWN: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,7 @@ use miosa_injector::model::ProfileId;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::absent::absent_if_empty;
 use super::answer::Answer;
 use super::body::Body;
 use super::caller::{TenantCaller, TenantWriter};
@@ -205,7 +206,6 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn of(row: &'a StoredProfile) -> Self {
-        let absent_if_empty = |id: &'a str| if id.is_empty() { None } else { Some(id) };
         let columns = &row.columns;
         Self {
             id: Some(&row.id),

@@ -3,29 +3,38 @@
 
 /// The provider whose key a value looks like.
 pub(crate) fn provider_of(value: &str) -> Option<&'static str> {
-    let value = value.trim();
     if value.contains("PRIVATE KEY-----") {
         return Some("a private key");
     }
-    // "Bearer sk-…" is as bad as the key alone.
-    let bare = value.rsplit(char::is_whitespace).next().unwrap_or(value);
-    SHAPES
-        .iter()
-        .find(|shape| {
-            bare.len() >= shape.at_least
-                && bare.strip_prefix(shape.prefix).is_some_and(|rest| rest.bytes().all(is_key_byte))
-        })
+    // A key is as bad after "Bearer ", in "KEY=…", in the user info of a URL, and in a JSON text.
+    value
+        .split(is_around_keys)
+        .map(|word| word.trim_start_matches('/'))
+        .find_map(|word| SHAPES.iter().find(|shape| shape.fits(word)))
         .map(|shape| shape.provider)
 }
 
+/// What stands before or after a key in a longer text. Not `/`, so that the path of a URL, which
+/// names things rather than unlocking them, stays one word with its beginning.
+fn is_around_keys(c: char) -> bool {
+    c.is_whitespace() || r#""'`=:@,;&?#|\<>()[]{}"#.contains(c)
+}
+
 fn is_key_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-_.~+/=".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"-_.~+/".contains(&byte)
 }
 
 struct Shape {
     prefix: &'static str,
     at_least: usize,
     provider: &'static str,
+}
+
+impl Shape {
+    fn fits(&self, word: &str) -> bool {
+        word.len() >= self.at_least
+            && word.strip_prefix(self.prefix).is_some_and(|rest| rest.bytes().all(is_key_byte))
+    }
 }
 
 const fn shape(prefix: &'static str, at_least: usize, provider: &'static str) -> Shape {
@@ -88,6 +97,13 @@ mod tests {
             ("Bearer sk-proj-AAAAAAAAAAAAAAAAAAAAAAAA", "an OpenAI key"),
             (" ghp_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n", "a GitHub token"),
             ("AKIAIOSFODNN7EXAMPLE", "an AWS access key"),
+            ("ANTHROPIC_API_KEY=sk-ant-api03-AAAAAAAAAAAAAAAAAAAAAAAA", "an Anthropic key"),
+            ("A=b;export KEY='sk-ant-api03-AAAAAAAAAAAAAAAAAAAAAAAA'", "an Anthropic key"),
+            ("https://x:ghp_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA@github.com/a/b", "a GitHub token"),
+            ("https://ghp_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA@github.com/a/b", "a GitHub token"),
+            ("https://example.com/?key=AIzaAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA&a=b", "a Google API key"),
+            (r#"{"key":{"id":"sk-proj-AAAAAAAAAAAAAAAAAAAAAAAA","n":1}}"#, "an OpenAI key"),
+            (r#"--header "authorization: Bearer sk-proj-AAAAAAAAAAAAAAAAAAAAAAAA""#, "an OpenAI key"),
             ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", "a private key"),
         ] {
             assert_eq!(provider_of(value), Some(provider), "{value}");
@@ -104,6 +120,8 @@ mod tests {
             "sk-learn",
             "npm_config_registry",
             "https://example.com/sk-ant-docs",
+            "https://example.com/sk-learn-and-a-long-name-of-a-page?sk=learn",
+            r#"{"model":"claude-sonnet-4.6","tools":["sk-learn"]}"#,
             "sk-is-a-prefix, and this is a sentence",
         ] {
             assert_eq!(provider_of(value), None, "{value}");

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 
+use super::echo::echo;
 use super::error::{ApiError, FieldError};
 
 /// The parameters that haven't been taken yet, and what was wrong with those that have.
@@ -30,7 +31,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
             .map_err(|_rejection| ApiError::malformed("the query can't be decoded"))?;
         for (name, value) in pairs {
             if params.sent.insert(name.clone(), value).is_some() {
-                params.wrong(shown(&name), "must be given once only");
+                params.wrong(echo(&name), "must be given once only");
             }
         }
         Ok(params)
@@ -83,14 +84,8 @@ impl Params {
     /// Ends, for whoever has more to complain about.
     pub(super) fn into_errors(mut self) -> Vec<FieldError> {
         for name in std::mem::take(&mut self.sent).into_keys() {
-            self.wrong(shown(&name), "is not a parameter that is known here");
+            self.wrong(echo(&name), "is not a parameter that is known here");
         }
         self.errors
     }
 }
-
-fn shown(name: &str) -> String {
-    name.chars().take(MAX_SHOWN).collect()
-}
-
-const MAX_SHOWN: usize = 64;

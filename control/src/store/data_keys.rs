@@ -114,3 +114,21 @@ impl KeyRing {
 
 const FIRST_GENERATION: i64 = 1;
 const WHAT: &str = "data key";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::TestStore;
+
+    #[tokio::test]
+    async fn a_key_to_try_with_is_the_tenants_own_or_is_gone_afterwards() {
+        let test = TestStore::open().await;
+        let keys = "SELECT COUNT(*) FROM data_keys";
+        let (first, second) = (test.store.trial_key("t1").await, test.store.trial_key("t1").await);
+        assert!(!Arc::ptr_eq(&first.unwrap(), &second.unwrap()));
+        assert_eq!(test.count(keys).await, 0);
+        let kept = test.store.data_key("t1").await.unwrap();
+        assert!(Arc::ptr_eq(&kept, &test.store.trial_key("t1").await.unwrap()));
+        assert_eq!(test.count(keys).await, 1);
+    }
+}

@@ -7,6 +7,7 @@ use miosa_injector::model::TenantId;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::api::absent::absent_if_empty;
 use crate::api::answer::Answer;
 use crate::api::caller::PlatformCaller;
 use crate::api::error::ApiError;
@@ -58,7 +59,6 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn of(row: &'a AuditRow) -> Self {
-        let absent_if_empty = |text: &'a str| if text.is_empty() { None } else { Some(text) };
         Self {
             tenant_id: absent_if_empty(&row.tenant_id),
             number: row.number,

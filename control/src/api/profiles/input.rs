@@ -162,6 +162,10 @@ fn name(value: Value) -> Result<String, String> {
     if name.chars().any(char::is_control) {
         return Err("must not contain control characters".to_owned());
     }
+    // Two names that look the same would be two profiles.
+    if name.trim() != name {
+        return Err("must not begin or end with white space".to_owned());
+    }
     Ok(name)
 }
 

@@ -34,6 +34,19 @@ async fn a_dry_run_of_a_variable_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_dry_run_works_for_a_tenant_that_has_nothing_yet() {
+    let Some(control) = open().await else { return };
+    let client = control.tenant("t1");
+    let body = json!({"scope": "tenant", "name": "A", "value": "1"});
+    for _ in 0..2 {
+        let dry = client.post("/api/v1/runtime-env?dry_run=true", body.clone()).send().await;
+        assert_eq!(dry.json()["data"]["name"], "A");
+    }
+    let made = client.post("/api/v1/runtime-env", body).send().await.data(201);
+    assert_eq!(client.get("/api/v1/runtime-env").send().await.data(200), json!([made]));
+}
+
+#[tokio::test]
 async fn a_dry_run_of_a_profile_tells_who_would_lose_its_place() {
     let Some(control) = open().await else { return };
     let client = control.tenant("t1");

@@ -117,6 +117,15 @@ async fn a_body_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
+async fn names_are_repeated_without_control_characters() {
+    let Some(control) = open().await else { return };
+    let client = control.tenant("t1");
+    let body = json!({"name": "p", "runtime": "pi", "a\u{1b}[2J": 1, "env": {"b\r\n": "x"}});
+    let refused = client.post("/api/v1/agent-runtime-profiles?c%0a=1", body).send().await;
+    assert_eq!(refused.bad_fields(), ["a\u{fffd}[2J", "c\u{fffd}", "env.b\u{fffd}\u{fffd}"]);
+}
+
+#[tokio::test]
 async fn sql_in_any_string_stays_a_string() {
     let Some(control) = open().await else { return };
     let client = control.tenant("t1");

@@ -101,7 +101,8 @@ async fn every_bad_field_is_named_at_once() {
     });
     let expected = ["applies_to", "connectors", "metadata", "policy", "tools"];
     assert_eq!(client.post(BASE, body).send().await.bad_fields(), expected);
-    for name in ["x".repeat(201), "a\nb".to_owned(), "a\0b".to_owned()] {
+    let blanks = [" ", "\u{3000}", " p", "p ", "\u{a0}p"].map(str::to_owned);
+    for name in ["x".repeat(201), "a\nb".to_owned(), "a\0b".to_owned()].into_iter().chain(blanks) {
         let body = json!({"name": name, "runtime": "pi"});
         assert_eq!(client.post(BASE, body).send().await.bad_fields(), ["name"]);
     }
@@ -220,6 +221,12 @@ async fn a_providers_key_has_no_place_in_profile_env() {
     assert_eq!(refused.bad_fields(), ["env.ANTHROPIC_API_KEY"]);
     assert!(refused.text.contains("runtime env"), "{}", refused.text);
     assert!(!refused.text.contains("0123456789"), "{}", refused.text);
+    let hidden = json!({
+        "ENV": format!("ANTHROPIC_API_KEY={key}"), "JSON": json!({"keys": [key]}).to_string(),
+        "URL": "https://x:ghp_0123456789abcdefghijklmnopqrstuvwxyz@github.com/a/b",
+    });
+    let refused = client.post(BASE, json!({"name": "p", "runtime": "pi", "env": hidden})).send().await;
+    assert_eq!(refused.bad_fields(), ["env.ENV", "env.JSON", "env.URL"]);
     let managed = json!({"ANTHROPIC_API_KEY": "miosa-managed:anthropic/cliniciq", "http_proxy": "x"});
     let profile = made(&client, json!({"name": "p", "runtime": "pi", "env": managed})).await;
     assert_eq!(profile["env"], managed);
