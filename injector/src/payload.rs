@@ -10,9 +10,9 @@ use zeroize::Zeroizing;
 
 use crate::json::{Object, object};
 use crate::model::{
-    AppliesTo, CommandSpec, Connector, EnvMap, MAX_ENTRY_BYTES, Policy, Profile, ProfileId, ProjectId,
-    Resource, ResourceId, ResourceKind, Run, RunId, Runtime, Scope, Selection, Target, TenantId, Variable,
-    VariableId, WorkspaceId, check_entry,
+    AppliesTo, CommandSpec, Connector, EntryError, EnvMap, EnvName, Policy, Profile, ProfileId, ProjectId,
+    Resource, ResourceId, ResourceKind, Run, RunId, Runtime, Scope, SecretValue, Selection, Target, TenantId,
+    Variable, VariableId, WorkspaceId, check_entry,
 };
 use crate::state::{Records, State, StateError};
 
@@ -47,8 +47,15 @@ pub enum PayloadError {
     #[error("the payload is malformed")]
     Malformed(#[source] Redacted),
     /// A variable that Linux could not pass to a program.
-    #[error("variable {0} is longer than the {MAX_ENTRY_BYTES} bytes Linux passes to a program")]
-    VariableTooLong(VariableId),
+    #[error("{name} of {id} is too long")]
+    EntryTooLong {
+        /// The variable's name.
+        name: EnvName,
+        /// The record that sets it.
+        id: String,
+        /// Its size.
+        source: EntryError,
+    },
     /// Two records with one id.
     #[error("the payload holds {kind} {id} twice")]
     Twice {
@@ -89,16 +96,13 @@ impl Change {
     pub fn decode(bytes: &[u8]) -> Result<Self, PayloadError> {
         let Object(read): Object<ChangeIn> =
             serde_json::from_slice(bytes).map_err(|error| PayloadError::Malformed(Redacted::from(&error)))?;
-        for Object(variable) in &read.put.env {
-            check_entry(&variable.name, &variable.value)
-                .map_err(|_too_long| PayloadError::VariableTooLong(variable.id.clone()))?;
-        }
         let put = Records {
             variables: by_id("variable", read.put.env, |record: &Variable| &record.id)?,
             profiles: by_id("profile", read.put.profiles, |record: &Profile| &record.id)?,
             resources: by_id("resource", read.put.resources, |record: &Resource| &record.id)?,
             runs: by_id("run", read.put.runs, |record: &Run| &record.id)?,
         };
+        check_sizes(&put)?;
         Ok(Self { put, delete: read.delete })
     }
 
@@ -165,6 +169,18 @@ impl io::Write for Counter {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+fn check_sizes(put: &Records) -> Result<(), PayloadError> {
+    let check = |id: &str, name: &EnvName, value: &SecretValue| {
+        let too_long = |source| PayloadError::EntryTooLong { name: name.clone(), id: id.to_owned(), source };
+        check_entry(name, value).map_err(too_long)
+    };
+    put.variables.values().try_for_each(|record| check(record.id.as_str(), &record.name, &record.value))?;
+    let envs = put.profiles.values().map(|record| (record.id.as_str(), &record.env));
+    let envs = envs.chain(put.resources.values().map(|record| (record.id.as_str(), &record.env)));
+    let mut envs = envs.chain(put.runs.values().map(|record| (record.id.as_str(), &record.env)));
+    envs.try_for_each(|(id, env)| env.iter().try_for_each(|(name, value)| check(id, name, value)))
 }
 
 fn by_id<I: Ord + Clone + ToString, R>(

@@ -44,6 +44,9 @@ pub struct ResolveResponse {
     /// Where to start; inherited when absent.
     #[serde(default)]
     pub cwd: Option<String>,
+    /// Who said it: `run.cwd` or `env`.
+    #[serde(default)]
+    pub cwd_source: Option<String>,
     /// What to start, when something usable was said.
     #[serde(default)]
     pub command: Option<Vec<String>>,

@@ -78,8 +78,14 @@ fn not_found(program: &CStr, environment: &Environment) -> Failure {
     if program.to_bytes().contains(&b'/') {
         return Failure::not_found(format_args!("{name} does not exist"));
     }
-    let path = OsStr::from_bytes(environment.get("PATH").unwrap_or(DEFAULT_PATH)).display();
-    Failure::not_found(format_args!("{name} is in no directory of PATH ({path})"))
+    // Not its value: a variable's value is never in an error.
+    match environment.get("PATH") {
+        Some(_) => Failure::not_found(format_args!("{name} is in no directory of PATH")),
+        None => Failure::not_found(format_args!(
+            "{name} is in none of {}, and PATH is not set",
+            OsStr::from_bytes(DEFAULT_PATH).display()
+        )),
+    }
 }
 
 /// Linux says only "too long". The values stay unsaid here too.

@@ -24,22 +24,43 @@ pub(crate) fn command(options: &Options, resolution: &ResolveResponse) -> Result
     words.iter().map(|word| to_c(word.as_bytes())).collect()
 }
 
+/// Whether the command is the value of a variable, which is shown to nobody who did not ask for it.
+pub(crate) fn command_is_a_value(options: &Options, resolution: &ResolveResponse) -> bool {
+    let own = || own_variable(options, COMMAND_VARIABLE).is_some() && !is_of_a_run(resolution);
+    options.command.is_empty() && (own() || resolution.command_source.as_deref() == Some("env"))
+}
+
 /// A directory, and who named it.
 pub(crate) struct Directory {
     pub(crate) path: PathBuf,
-    origin: &'static str,
+    origin: Origin,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Typed,
+    Run,
+    Variable,
+}
+
+impl Directory {
+    /// Whether it is the value of a variable.
+    pub(crate) fn is_a_value(&self) -> bool {
+        self.origin == Origin::Variable
+    }
 }
 
 /// The directory, if anybody named one.
 pub(crate) fn directory(options: &Options, resolution: &ResolveResponse) -> Option<Directory> {
-    let typed = || Some(Directory { path: options.cwd.clone()?, origin: "--cwd" });
+    let typed = || Some(Directory { path: options.cwd.clone()?, origin: Origin::Typed });
     let above = || {
         let path = PathBuf::from(own_variable(options, CWD_VARIABLE)?);
-        Some(Directory { path, origin: "--env MIOSA_AGENT_CWD" })
+        Some(Directory { path, origin: Origin::Variable })
     };
     let resolved = || {
         let path = PathBuf::from(resolution.cwd.as_ref().filter(|path| !path.is_empty())?);
-        Some(Directory { path, origin: "miosad" })
+        let of_a_run = resolution.cwd_source.as_deref() == Some("run.cwd");
+        Some(Directory { path, origin: if of_a_run { Origin::Run } else { Origin::Variable } })
     };
     typed().or_else(above).or_else(resolved)
 }
@@ -48,10 +69,13 @@ pub(crate) fn directory(options: &Options, resolution: &ResolveResponse) -> Opti
 pub(crate) fn enter(directory: Option<&Directory>) -> Result<(), Failure> {
     let Some(Directory { path, origin }) = directory else { return Ok(()) };
     std::env::set_current_dir(path).map_err(|error| {
-        Failure::own(format_args!(
-            "cannot change to the directory {} (from {origin}): {error}",
-            path.display()
-        ))
+        let path = path.display();
+        Failure::own(match origin {
+            Origin::Typed => format!("cannot change to the directory {path} (from --cwd): {error}"),
+            Origin::Run => format!("cannot change to the directory {path} (from the run's cwd): {error}"),
+            // Not the path: it is the value of a variable.
+            Origin::Variable => format!("cannot change to the directory that {CWD_VARIABLE} names: {error}"),
+        })
     })
 }
 

@@ -58,7 +58,12 @@ pub(crate) fn json(
         })
         .collect();
     let command = launch::command(options, resolution);
-    let words = command.as_ref().ok().map(|words| words.iter().map(|word| lossy(word.to_bytes())));
+    let words = command.as_ref().ok().map(|words| shown_words(words, options, resolution));
+    let directory = launch::directory(options, resolution).map(|directory| {
+        let path = directory.path.as_os_str().as_bytes();
+        let values = if directory.is_a_value() { options.values } else { Values::Revealed };
+        lossy(&shown(b"MIOSA_AGENT_CWD", path, values))
+    });
     let launch = json!({
         "resource_id": resolution.resource_id,
         "run_id": resolution.run_id,
@@ -66,8 +71,8 @@ pub(crate) fn json(
         "stale": resolution.stale,
         "age_seconds": resolution.age_seconds,
         "profile": resolution.profile,
-        "cwd": launch::directory(options, resolution).map(|directory| directory.path.display().to_string()),
-        "command": words.map(Iterator::collect::<Vec<_>>),
+        "cwd": directory,
+        "command": words.map(|words| words.iter().map(|word| lossy(word)).collect::<Vec<_>>()),
         "command_error": command.as_ref().err().map(Failure::text),
         "env": variables,
     });
@@ -75,11 +80,27 @@ pub(crate) fn json(
 }
 
 /// The command as one line that a shell splits back into the same words.
-pub(crate) fn command(command: &[CString]) -> Result<(), Failure> {
-    let words: Vec<_> = command.iter().map(|word| quoted(word.to_bytes())).collect();
-    let mut line = words.join(&b' ');
+pub(crate) fn command(resolution: &ResolveResponse, options: &Options) -> Result<(), Failure> {
+    let command = launch::command(options, resolution)?;
+    let mut line = Vec::new();
+    for (position, word) in shown_words(&command, options, resolution).into_iter().enumerate() {
+        if position > 0 {
+            line.push(b' ');
+        }
+        // A shell would take a first word with a = for an assignment.
+        let is_assignment = position == 0 && word.contains(&b'=');
+        line.extend_from_slice(&if is_assignment { in_quotes(word) } else { quoted(word) });
+    }
     line.push(b'\n');
     text(&line)
+}
+
+/// The words of the command; only that there is one, when it is the value of a variable.
+fn shown_words<'a>(command: &'a [CString], options: &Options, resolution: &ResolveResponse) -> Vec<&'a [u8]> {
+    if options.values == Values::Masked && launch::command_is_a_value(options, resolution) {
+        return vec![b"***"];
+    }
+    command.iter().map(|word| word.to_bytes()).collect()
 }
 
 /// Where each variable comes from, `--env` included.
@@ -110,6 +131,10 @@ fn quoted(word: &[u8]) -> Vec<u8> {
     if !word.is_empty() && word.iter().all(is_plain) {
         return word.to_vec();
     }
+    in_quotes(word)
+}
+
+fn in_quotes(word: &[u8]) -> Vec<u8> {
     let mut quoted = vec![b'\''];
     for byte in word {
         match byte {

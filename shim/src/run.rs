@@ -64,6 +64,6 @@ fn show(what: Print, options: &Options, inherited: &Inherited) -> Result<(), Fai
     match what {
         Print::Env => print::env(&environment, options.values),
         Print::Json => print::json(&environment, &resolution, options),
-        Print::Command | Print::Explain => print::command(&launch::command(options, &resolution)?),
+        Print::Command | Print::Explain => print::command(&resolution, options),
     }
 }

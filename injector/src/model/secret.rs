@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
-use super::{EnvName, check_entry};
+use super::EnvName;
 
 /// The value of an env variable: UTF-8 without NUL. It can't be printed or serialised by accident,
 /// and is wiped from memory when dropped.
@@ -74,8 +74,7 @@ pub(crate) fn is_printable(c: char) -> bool {
 /// Deserialises an env map and refuses a name that stands in it twice, which serde's maps let pass.
 ///
 /// # Errors
-/// On a malformed or repeated name, a value that is not a string without NUL, and an entry that is too
-/// long for Linux.
+/// On a malformed or repeated name, and on a value that is not a string without NUL.
 pub fn strict_env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EnvMap, D::Error> {
     struct Entries;
     impl<'de> Visitor<'de> for Entries {
@@ -87,9 +86,7 @@ pub fn strict_env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EnvMap, 
             let mut env = EnvMap::new();
             while let Some(text) = map.next_key::<String>()? {
                 let name = EnvName::parse(&text).map_err(A::Error::custom)?;
-                let value: SecretValue = map.next_value()?;
-                check_entry(&name, &value).map_err(A::Error::custom)?;
-                if env.insert(name, value).is_some() {
+                if env.insert(name, map.next_value()?).is_some() {
                     return Err(A::Error::custom(format_args!("{text} stands twice")));
                 }
             }

@@ -23,15 +23,21 @@ fn bad_usage_is_125() {
 
 #[test]
 fn a_directory_that_is_not_there_is_125() {
-    let daemon = Daemon::resolving(json!({"cwd": "/nowhere/held"}));
+    let daemon = Daemon::resolving(json!({"cwd": "/nowhere/held", "cwd_source": "run.cwd"}));
     Shim::of(&daemon)
         .args(&["--cwd", "/nowhere/typed", "--", "true"])
         .run()
         .fails(125, "cannot change to the directory /nowhere/typed (from --cwd): No such file or directory");
+    Shim::of(&daemon).args(&["--", "true"]).run().fails(
+        125,
+        "cannot change to the directory /nowhere/held (from the run's cwd): No such file or directory",
+    );
+    // A variable's value is in no message.
+    let daemon = Daemon::resolving(json!({"cwd": "/nowhere/held", "cwd_source": "env"}));
     Shim::of(&daemon)
         .args(&["--", "true"])
         .run()
-        .fails(125, "cannot change to the directory /nowhere/held (from miosad): No such file or directory");
+        .fails(125, "cannot change to the directory that MIOSA_AGENT_CWD names: No such file or directory");
     Shim::of(&daemon)
         .args(&["--cwd", "/etc/passwd", "--", "true"])
         .run()
@@ -57,7 +63,7 @@ fn a_command_that_is_not_there_is_127() {
     open_to_all(&script, 0o755);
     let daemon = Daemon::resolving(json!({"env": {"PATH": "/usr/bin:/bin"}}));
     for (command, line) in [
-        ("no-such-agent", "no-such-agent is in no directory of PATH (/usr/bin:/bin)"),
+        ("no-such-agent", "no-such-agent is in no directory of PATH"),
         ("/no/such/agent", "/no/such/agent does not exist"),
         ("/etc/passwd/agent", "/etc/passwd/agent does not exist"),
         ("", "the name of the command is empty"),

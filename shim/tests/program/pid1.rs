@@ -122,7 +122,7 @@ fn without_path_it_still_explains_itself() {
         Shim::below(&starter, Path::new("/miosa-exec")).args(&["--clear-env", "--socket", "/miosa.sock"]);
     shim.args(&["--", "no-such-agent"])
         .run()
-        .fails(127, "no-such-agent is in no directory of PATH (/usr/local/bin:/usr/bin:/bin)");
+        .fails(127, "no-such-agent is in none of /usr/local/bin:/usr/bin:/bin, and PATH is not set");
 }
 
 fn copy(from: &PathBuf, to: &Path) {

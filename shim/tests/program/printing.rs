@@ -35,6 +35,28 @@ fn values_are_masked_unless_they_are_to_be_revealed() {
 }
 
 #[test]
+fn a_command_and_a_directory_from_variables_are_values_too() {
+    let daemon = Daemon::resolving(json!({
+        "cwd": "/hunter2", "cwd_source": "env",
+        "command": ["agent", "--token", "hunter2"], "command_source": "env",
+    }));
+    for what in ["json", "command"] {
+        let masked = Shim::of(&daemon).args(&["--print", what]).run().prints();
+        assert!(!masked.contains("hunter2") && masked.contains("***"), "{masked}");
+        let revealed = Shim::of(&daemon).args(&["--print", what, "--reveal"]).run().prints();
+        assert!(revealed.contains("--token") && revealed.contains("hunter2"), "{revealed}");
+    }
+    let own = ["--env", "MIOSA_AGENT_COMMAND=agent hunter2", "--print", "command"];
+    assert_eq!(Shim::of(&daemon).args(&own).run().prints(), "'***'\n");
+}
+
+#[test]
+fn a_first_word_that_a_shell_would_take_for_an_assignment_is_quoted() {
+    let daemon = Daemon::resolving(json!({"command": ["A=1", "B=2"], "command_source": "run.command"}));
+    assert_eq!(Shim::of(&daemon).args(&["--print", "command"]).run().prints(), "'A=1' B=2\n");
+}
+
+#[test]
 fn a_shell_reads_env_back_and_runs_nothing_of_it() {
     let odd = "a'b\"c $(touch pwned) `id` \\ \n # \u{1f980}";
     let daemon = Daemon::resolving(json!({"env": {"ODD": odd, "EMPTY": ""}}));
