@@ -36,7 +36,7 @@ use crate::store::{Store, StoreError};
 
 pub(crate) use applied::{Applied, Change};
 pub(crate) use build::state_of;
-pub(crate) use fleet::Version;
+pub(crate) use fleet::{Holding, Version};
 pub(crate) use sealer::SignerError;
 
 use due::{Batch, Due};
@@ -57,6 +57,8 @@ struct Inner {
     reports: Reports,
     /// Hosts that somebody waits for.
     asked: Mutex<BTreeSet<HostId>>,
+    /// Records that the log says can't be read: once is enough.
+    told: Mutex<BTreeSet<String>>,
     nudge: Notify,
 }
 
@@ -89,6 +91,25 @@ pub(crate) enum PublishError {
     Broken(#[source] tokio::task::JoinError),
 }
 
+impl PublishError {
+    /// Whether it may be about one host of many. A database that can't be reached is about none, and
+    /// neither is a key that is not there.
+    fn may_be_of_one_host(&self) -> bool {
+        match self {
+            Self::Store(StoreError::Database { source, .. }) => !matches!(
+                source,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::PoolClosed
+                    | sqlx::Error::WorkerCrashed
+            ),
+            Self::Store(StoreError::Corrupt { .. } | StoreError::Sealed { .. }) | Self::Broken(_) => true,
+            Self::Store(StoreError::NoRandomness(_)) | Self::Signer(_) => false,
+        }
+    }
+}
+
 impl Publisher {
     /// A publisher that [`Publisher::run`] sets to work.
     pub(crate) fn new(store: Store, fresh_for: Duration, serve_for: ServeFor) -> Self {
@@ -98,6 +119,7 @@ impl Publisher {
             fleet: Fleet::default(),
             reports: Reports::default(),
             asked: Mutex::default(),
+            told: Mutex::default(),
             nudge: Notify::new(),
         }))
     }
@@ -144,30 +166,62 @@ impl Publisher {
             if hosts.is_empty() {
                 return;
             }
-            match self.publish(&hosts, &tenants, Want::Changes).await {
-                Ok(failed) => due.settle(&hosts, &failed),
-                Err(error) => {
-                    tracing::error!("{}", Chain(&error));
-                    let failure = Chain(&error).to_string();
-                    hosts.iter().for_each(|host| self.0.fleet.fail(host, failure.clone()));
-                    due.settle(&hosts, &hosts.iter().cloned().collect());
+            let failed = match self.publish(&hosts, &tenants, Want::Changes).await {
+                Ok(failed) => failed,
+                Err(error) if error.may_be_of_one_host() && hosts.len() > 1 => {
+                    tracing::error!("{}: its hosts are tried one by one", Chain(&error));
+                    self.publish_one_by_one(&hosts, &tenants).await
                 }
-            }
+                Err(error) => self.give_up(&hosts, &error),
+            };
+            due.settle(&hosts, &failed);
         }
     }
 
-    async fn find_due(&self, look: &mut Look, due: &mut Due) -> Result<(), StoreError> {
-        let Touched { mut hosts, tenants, changed, trust } = look.gather(&self.0.store).await?;
-        for tenant in tenants {
-            hosts.extend(self.0.store.hosts_of_tenant(&tenant).await?);
+    /// Publishes so that a host that it does not work out for costs no other.
+    async fn publish_one_by_one(&self, hosts: &[HostId], tenants: &BTreeSet<String>) -> BTreeSet<HostId> {
+        let mut failed = BTreeSet::new();
+        let mut rest = hosts;
+        while let Some((host, others)) = rest.split_first() {
+            match self.publish(std::slice::from_ref(host), tenants, Want::Changes).await {
+                Ok(mut again) => failed.append(&mut again),
+                Err(error) if error.may_be_of_one_host() => {
+                    failed.append(&mut self.give_up(std::slice::from_ref(host), &error));
+                }
+                // The others would wait for the same, each for itself.
+                Err(error) => {
+                    failed.append(&mut self.give_up(rest, &error));
+                    return failed;
+                }
+            }
+            rest = others;
         }
-        if trust {
+        failed
+    }
+
+    /// Says why hosts are not published to. They are to be tried again.
+    fn give_up(&self, hosts: &[HostId], error: &PublishError) -> BTreeSet<HostId> {
+        let failure = Chain(error).to_string();
+        let host_id = hosts.first().filter(|_| hosts.len() == 1).map(tracing::field::display);
+        tracing::error!(host_id, "{failure}");
+        hosts.iter().for_each(|host| self.0.fleet.fail(host, failure.clone()));
+        hosts.iter().cloned().collect()
+    }
+
+    async fn find_due(&self, look: &mut Look, due: &mut Due) -> Result<(), StoreError> {
+        let Touched { hosts, tenants, changed, trust } = look.gather(&self.0.store).await?;
+        let mut hosts = hosts.clone();
+        for tenant in tenants {
+            hosts.extend(self.0.store.hosts_of_tenant(tenant).await?);
+        }
+        if *trust {
             // A new epoch reaches every host.
             self.0.sealer.forget_signer();
             hosts.extend(self.0.store.enrolled_hosts().await?);
         }
         hosts.append(&mut self.0.asked.lock().unwrap_or_else(PoisonError::into_inner));
-        due.add(hosts, &changed);
+        due.add(hosts, changed);
+        look.forget();
         Ok(())
     }
 

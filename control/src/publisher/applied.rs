@@ -5,8 +5,8 @@ use std::time::Duration;
 use miosa_snapshot::HostId;
 use tokio::time::Instant;
 
-use super::fleet::HostView;
-use super::{Publisher, Version};
+use super::fleet::{HostView, Published};
+use super::{Holding, Publisher, Version};
 use crate::clock::Millis;
 use crate::store::StoreError;
 
@@ -65,9 +65,12 @@ impl Publisher {
             {
                 let view = view.borrow_and_update();
                 goal = goal.or_else(|| version_with(&view, change));
-                let newest = view.published.as_ref().map(|published| published.version);
-                // A host that is ahead of the store holds something else.
-                if goal.is_some() && view.applied >= goal && view.applied <= newest {
+                if let (Some(goal), Some(held), Some(newest)) = (goal, view.applied, &view.published)
+                    && held.version >= goal
+                    // A host that is ahead of the store, or has another update of the same version,
+                    // holds something else.
+                    && (held.version < newest.version || held.is(newest))
+                {
                     return Ok(Applied::Yes);
                 }
             }
@@ -83,11 +86,15 @@ impl Publisher {
         }
     }
 
-    /// What a host said may have been said to another replica.
+    /// What a host said may have been said to another replica, about what that one issued.
     async fn hear_from_store(&self, host: &HostId) -> Result<(), StoreError> {
         let held = self.0.store.host_status(host).await?.and_then(|status| status.held);
-        if let Some(held) = held {
-            self.0.fleet.catch_up(host, Version { epoch: held.epoch, version: held.version });
+        let Some(held) = held.map(Holding::from) else { return Ok(()) };
+        self.0.fleet.catch_up(host, held);
+        let is_other = |newest: &Published| held.version == newest.version && !held.is(newest);
+        let is_other = self.0.fleet.watch(host).borrow().published.as_ref().is_some_and(is_other);
+        if is_other && let Some(newest) = self.0.store.newest_update(host).await? {
+            self.0.fleet.find(host, &newest.issued);
         }
         Ok(())
     }

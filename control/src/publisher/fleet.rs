@@ -9,6 +9,7 @@ use miosa_snapshot::{Digest, HostId};
 use tokio::sync::watch;
 
 use crate::clock::Millis;
+use crate::store::host_status::HeldPosition;
 use crate::store::updates::{Issued, Positions};
 
 /// Every host that was published to, asked about or connected.
@@ -25,7 +26,7 @@ pub(super) struct HostView {
     /// By tenant the newest change that `published` is known to include.
     pub(super) covers: Positions,
     /// What the host said last that it holds.
-    pub(super) applied: Option<Version>,
+    pub(super) applied: Option<Holding>,
     /// Whether the host's last word was that it refused something.
     pub(super) refuses: bool,
     /// Why nothing can be published to it at present.
@@ -43,6 +44,14 @@ pub(super) struct HostView {
 pub(crate) struct Version {
     pub(crate) epoch: u64,
     pub(crate) version: u64,
+}
+
+/// What a host says that it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holding {
+    pub(crate) version: Version,
+    /// Of the update that made it; heartbeats leave it as it is.
+    pub(crate) digest: Option<Digest>,
 }
 
 /// An update that was issued.
@@ -70,9 +79,9 @@ impl Fleet {
         self.slot(host).subscribe()
     }
 
-    /// Opens the stream of a host that says it holds `held`. A former one ends: it is most likely dead, and what it would still take
-    /// is no longer news.
-    pub(super) fn connect(&self, host: &HostId, held: Option<Version>) -> Connection {
+    /// Opens the stream of a host that says it holds `held`. A former one ends: it is most likely
+    /// dead, and what it would still take is no longer news.
+    pub(super) fn connect(&self, host: &HostId, held: Option<Holding>) -> Connection {
         let slot = self.slot(host);
         let mut number = 0;
         slot.send_modify(|view| {
@@ -113,9 +122,12 @@ impl Fleet {
     }
 
     /// Notes what a host said to somebody else. It does not undo what it said here.
-    pub(super) fn catch_up(&self, host: &HostId, applied: Version) {
+    pub(super) fn catch_up(&self, host: &HostId, applied: Holding) {
         self.slot(host).send_if_modified(|view| {
-            let is_news = view.applied < Some(applied);
+            let is_news = view.applied.is_none_or(|held| {
+                let is_other = held.version == applied.version && held.digest != applied.digest;
+                held.version < applied.version || (is_other && !view.connected)
+            });
             if is_news {
                 view.applied = Some(applied);
             }
@@ -129,7 +141,7 @@ impl Fleet {
     }
 
     /// Notes what a host says.
-    pub(super) fn hear(&self, host: &HostId, applied: Option<Version>, refuses: bool) {
+    pub(super) fn hear(&self, host: &HostId, applied: Option<Holding>, refuses: bool) {
         self.slot(host).send_modify(|view| {
             view.applied = applied;
             view.refuses = refuses;
@@ -159,6 +171,13 @@ impl HostView {
             });
         }
         is_news
+    }
+}
+
+impl Holding {
+    /// Whether it is this update, and not another one of its version.
+    pub(super) fn is(&self, published: &Published) -> bool {
+        self.version == published.version && self.digest.is_none_or(|digest| digest == published.digest)
     }
 }
 
@@ -212,6 +231,12 @@ impl Published {
     /// All but the line.
     pub(super) fn position(&self) -> Self {
         Self { line: None, ..self.clone() }
+    }
+}
+
+impl From<HeldPosition> for Holding {
+    fn from(held: HeldPosition) -> Self {
+        Self { version: Version { epoch: held.epoch, version: held.version }, digest: held.digest }
     }
 }
 

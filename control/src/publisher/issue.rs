@@ -1,23 +1,25 @@
 //! Issues updates: for each host the state it needs, compared with what it was sent last, and an
 //! envelope where the two differ.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::fmt::Write as _;
+use std::sync::{Arc, PoisonError};
 use std::thread::available_parallelism;
 
 use bytes::{Bytes, BytesMut};
 use miosa_injector::Change;
-use miosa_injector::model::Resource;
+use miosa_injector::model::{Resource, TenantId};
 use miosa_snapshot::{Digest, HostId, HostPublicKey, SealError};
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::build::Shelves;
+use super::build::{Missing, Needed, Shelves};
 use super::sealer::{Signer, issue_time};
 use super::{PublishError, Publisher};
 use crate::clock::Millis;
 use crate::report::Chain;
 use crate::store::StoreError;
-use crate::store::slice::HostToServe;
+use crate::store::slice::{HostToServe, Unreadable};
 use crate::store::updates::{Issued, NewUpdate, Positions};
 
 /// What is asked of a round.
@@ -38,6 +40,15 @@ struct Round {
     resources: BTreeMap<HostId, Vec<Resource>>,
     /// What else the updates of this round include: changes that have left nothing on a host.
     changed: Positions,
+}
+
+/// A host as it was looked at.
+struct Seen {
+    host: HostToServe,
+    looked: Looked,
+    /// What of which tenant its state lacks. Its positions don't have these tenants, so that it is
+    /// looked at again and nobody is told that it has their changes.
+    missing: Missing,
 }
 
 /// What came of looking at one host.
@@ -89,8 +100,15 @@ impl Publisher {
             return Ok(BTreeSet::new());
         }
 
-        let opened = spawn_blocking(move || slices.open().map(Shelves::new));
-        let (shelves, resources) = opened.await.map_err(PublishError::Broken)??;
+        let opened = spawn_blocking(move || slices.open_what_opens());
+        let contents = opened.await.map_err(PublishError::Broken)?;
+        for Unreadable { tag, error } in &contents.unreadable {
+            if self.0.told.lock().unwrap_or_else(PoisonError::into_inner).insert(tag.name.clone()) {
+                let (record, tenant) = (&tag.name, &tag.tenant);
+                tracing::error!(record, tenant, "a stored record can't be read: {}", Chain(error));
+            }
+        }
+        let (shelves, resources) = Shelves::new(contents);
         let round = Round { publisher: self.clone(), want, signer, shelves, resources, changed };
         Arc::new(round).run(behind).await
     }
@@ -127,21 +145,22 @@ impl Round {
     ) -> Result<BTreeSet<HostId>, PublishError> {
         let round = Arc::clone(&self);
         let looking = spawn_blocking(move || {
-            hosts.into_iter().map(|(host, key)| (round.look_at(&host, &key), host)).collect::<Vec<_>>()
+            hosts.into_iter().map(|(host, key)| round.look_at(host, &key)).collect::<Vec<_>>()
         });
-        let looked = looking.await.map_err(PublishError::Broken)?;
+        let seen = looking.await.map_err(PublishError::Broken)?;
         let mut failed = BTreeSet::new();
         let mut new = Vec::new();
         let fleet = &self.publisher.0.fleet;
-        for (looked, host) in looked {
+        for Seen { host, looked, missing } in seen {
             match looked {
                 Looked::Unchanged(issued) => {
-                    fleet.publish(&host.id, &issued, None, &covers(&self.changed, &host.positions));
+                    fleet.publish(&host.id, &issued, None, &self.covers(&host.positions, &missing));
+                    self.tell(&host.id, &missing);
                 }
-                Looked::New(update) => new.push(update),
+                Looked::New(update) => new.push((update, missing)),
                 Looked::Again(update, replaced) => {
                     if self.publisher.0.store.reissue(&update, &replaced).await? {
-                        self.hand_over(update);
+                        self.hand_over(update, &missing);
                     } else {
                         failed.insert(host.id);
                     }
@@ -157,15 +176,20 @@ impl Round {
         Ok(failed)
     }
 
-    async fn issue(&self, new: Vec<NewUpdate>, failed: &mut BTreeSet<HostId>) -> Result<(), StoreError> {
+    async fn issue(
+        &self,
+        new: Vec<(NewUpdate, Missing)>,
+        failed: &mut BTreeSet<HostId>,
+    ) -> Result<(), StoreError> {
         if new.is_empty() {
             return Ok(());
         }
         let store = &self.publisher.0.store;
-        let stored = store.issue(&new).await?;
-        for update in new {
+        let (updates, missing): (Vec<_>, Vec<_>) = new.into_iter().unzip();
+        let stored = store.issue(&updates).await?;
+        for (update, missing) in updates.into_iter().zip(missing) {
             if stored.contains(&update.host_id) {
-                self.hand_over(update);
+                self.hand_over(update, &missing);
             } else {
                 // Another replica was first. What it issued is looked at again.
                 failed.insert(update.host_id);
@@ -174,22 +198,79 @@ impl Round {
         store.prune_updates(&stored).await
     }
 
-    fn hand_over(&self, update: NewUpdate) {
+    fn hand_over(&self, update: NewUpdate, missing: &Missing) {
         let NewUpdate { host_id, issued, envelope } = update;
-        let covers = covers(&self.changed, &issued.positions);
+        let covers = self.covers(&issued.positions, missing);
         tracing::debug!(%host_id, version = issued.version, size = envelope.len(), "published");
         self.publisher.0.fleet.publish(&host_id, &issued, Some(update_line(&envelope)), &covers);
+        self.tell(&host_id, missing);
     }
 
-    /// The work on one host: what it needs, whether it has it, and if not, an envelope. This is where
-    /// an incremental update would be chosen instead of a full one.
-    fn look_at(&self, host: &HostToServe, public_key: &HostPublicKey) -> Looked {
-        let resources = self.resources.get(&host.id).map_or(&[][..], Vec::as_slice);
-        let payload = Change::full(self.shelves.records_for(resources)).encode();
+    /// Says what the state of a host lacks.
+    fn tell(&self, host: &HostId, missing: &Missing) {
+        if missing.is_empty() {
+            return;
+        }
+        let mut text = String::from("its state is not whole:");
+        for (tenant, names) in missing {
+            let names: Vec<_> = names.iter().take(MAX_NAMED).map(String::as_str).collect();
+            // Writing to a String can't fail.
+            let _infallible = write!(text, " of tenant {tenant} {};", names.join(", "));
+        }
+        self.publisher.0.fleet.fail(host, text.trim_end_matches(';').to_owned());
+    }
+
+    /// The changes that an update includes: the tenants' own on the host, and those that have left
+    /// nothing there.
+    fn covers(&self, own: &Positions, missing: &Missing) -> Positions {
+        let mut covers = covers(&self.changed, own);
+        covers.retain(|tenant, _| !missing.contains_key(tenant));
+        covers
+    }
+
+    /// The work on one host: what it needs, whether it has it, and if not, an envelope.
+    fn look_at(&self, mut host: HostToServe, public_key: &HostPublicKey) -> Seen {
+        let mut resources = self.resources.get(&host.id).map_or(Cow::Borrowed(&[][..]), Cow::from);
+        let mut left_out = Missing::new();
+        loop {
+            let Needed { records, mut missing } = self.shelves.needed_on(&host.id, &resources);
+            missing.extend(left_out.clone());
+            host.positions.retain(|tenant, _| !missing.contains_key(tenant));
+            let looked = self.compare(&host, public_key, &Change::full(records).encode());
+            if let Looked::Failed(SealError::Oversize { .. }) = looked
+                && let Some(tenant) = self.biggest_tenant(&resources)
+            {
+                resources.to_mut().retain(|resource| resource.tenant_id != tenant);
+                let why = "everything: it is too large together with the other tenants".to_owned();
+                left_out.insert(tenant.to_string(), BTreeSet::from([why]));
+                continue;
+            }
+            return Seen { host, looked, missing };
+        }
+    }
+
+    /// The tenant whose resources take up most; `None` when there are no others, which could do with
+    /// what is left.
+    fn biggest_tenant(&self, resources: &[Resource]) -> Option<TenantId> {
+        let mut of: BTreeMap<&TenantId, Vec<Resource>> = BTreeMap::new();
+        for resource in resources {
+            of.entry(&resource.tenant_id).or_default().push(resource.clone());
+        }
+        let size =
+            |resources: &[Resource]| Change::full(self.shelves.needed_for(resources).records).encode().len();
+        if of.len() < 2 {
+            return None;
+        }
+        let biggest = of.into_iter().max_by_key(|(_, resources)| size(resources));
+        biggest.map(|(tenant, _)| tenant.clone())
+    }
+
+    /// This is where an incremental update would be chosen instead of a full one.
+    fn compare(&self, host: &HostToServe, public_key: &HostPublicKey, payload: &[u8]) -> Looked {
         let content = self.publisher.0.store.master_key().keyed_hash(&[
             b"state of a host",
             host.id.as_str().as_bytes(),
-            &payload,
+            payload,
         ]);
         let same = host.newest.as_ref();
         let same = same.filter(|newest| newest.content == content && newest.epoch == self.signer.epoch);
@@ -198,7 +279,7 @@ impl Round {
         }
         let last = host.newest.as_ref().map_or(0, |newest| newest.version);
         let version = if same.is_some() { last } else { last.saturating_add(1) };
-        match (self.seal(host, public_key, version, content, &payload), same) {
+        match (self.seal(host, public_key, version, content, payload), same) {
             (Ok(update), Some(newest)) => Looked::Again(update, newest.digest),
             (Ok(update), None) => Looked::New(update),
             (Err(error), _) => Looked::Failed(error),
@@ -251,3 +332,5 @@ const TAIL: &[u8] = b"}\n";
 /// Hosts that are worked on, stored and sent together: few enough that the first are on their way
 /// early, enough that a commit is shared.
 const CHUNK: usize = 64;
+/// Records that are named of a tenant where something is missing; the log names all.
+const MAX_NAMED: usize = 8;

@@ -22,6 +22,9 @@ pub(super) struct Look {
     next_poll: Instant,
     /// Whether the whole store was looked through once.
     started: bool,
+    /// What was found and not yet dealt with. What is in `seen` is told once, so that this must not
+    /// be lost to an error on the way.
+    touched: Touched,
 }
 
 /// What must be looked at again.
@@ -47,7 +50,14 @@ struct Seen {
 
 impl Look {
     pub(super) fn new(feed: Receiver<Committed>) -> Self {
-        Self { feed, seen: BTreeMap::new(), told: None, next_poll: Instant::now(), started: false }
+        Self {
+            feed,
+            seen: BTreeMap::new(),
+            told: None,
+            next_poll: Instant::now(),
+            started: false,
+            touched: Touched::default(),
+        }
     }
 
     /// Waits until there may be something new.
@@ -66,24 +76,28 @@ impl Look {
         }
     }
 
-    /// Gathers what changed since the last time. An error loses nothing: the next look finds it.
-    pub(super) async fn gather(&mut self, store: &Store) -> Result<Touched, StoreError> {
-        let mut touched = Touched::default();
+    /// Gathers what changed since [`Look::forget`]. An error loses nothing: the next look finds it.
+    pub(super) async fn gather(&mut self, store: &Store) -> Result<&Touched, StoreError> {
         if self.started {
-            self.listen(&mut touched);
+            self.listen();
         }
         if Instant::now() >= self.next_poll {
             if self.started {
-                self.poll(store, &mut touched).await?;
+                self.poll(store).await?;
             } else {
-                self.start(store, &mut touched).await?;
+                self.start(store).await?;
             }
             self.next_poll = Instant::now().checked_add(POLL_EVERY).unwrap_or_else(Instant::now);
         }
-        Ok(touched)
+        Ok(&self.touched)
     }
 
-    fn listen(&mut self, touched: &mut Touched) {
+    /// What was gathered is dealt with.
+    pub(super) fn forget(&mut self) {
+        self.touched = Touched::default();
+    }
+
+    fn listen(&mut self) {
         loop {
             let told = match self.told.take() {
                 Some(told) => Ok(told),
@@ -92,7 +106,7 @@ impl Look {
             match told {
                 Ok(told) if told.number > 0 => {
                     self.seen.entry(told.tenant.to_string()).or_default().add(told.number);
-                    touched.add(&told.tenant, told.host.as_deref());
+                    self.touched.add(&told.tenant, told.host.as_deref());
                 }
                 // Not known what, or too much to be told.
                 Ok(_) | Err(TryRecvError::Lagged(_)) => self.next_poll = Instant::now(),
@@ -102,24 +116,24 @@ impl Look {
     }
 
     /// The first look: every host whose newest update is not of now.
-    async fn start(&mut self, store: &Store, touched: &mut Touched) -> Result<(), StoreError> {
+    async fn start(&mut self, store: &Store) -> Result<(), StoreError> {
         let (numbers, behind) = store.hosts_behind().await?;
         for (tenant, number) in numbers {
             self.seen.insert(tenant, Seen { up_to: number, beyond: BTreeSet::new() });
         }
-        touched.hosts.extend(behind);
+        self.touched.hosts.extend(behind);
         self.started = true;
         Ok(())
     }
 
-    async fn poll(&mut self, store: &Store, touched: &mut Touched) -> Result<(), StoreError> {
+    async fn poll(&mut self, store: &Store) -> Result<(), StoreError> {
         for (tenant, number) in store.change_numbers().await? {
             let seen = self.seen.entry(tenant.clone()).or_default();
             if number <= seen.up_to {
                 continue;
             }
             for host in store.hosts_changed_since(&tenant, seen.up_to).await? {
-                touched.add(&tenant, Some(host.as_str()).filter(|host| !host.is_empty()));
+                self.touched.add(&tenant, Some(host.as_str()).filter(|host| !host.is_empty()));
             }
             *seen = Seen { up_to: number, beyond: BTreeSet::new() };
         }

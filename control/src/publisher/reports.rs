@@ -9,7 +9,7 @@ use std::time::Duration;
 use miosa_snapshot::HostId;
 use tokio::sync::{Notify, watch};
 
-use super::{Publisher, Version};
+use super::{Holding, Publisher};
 use crate::report::Chain;
 use crate::store::StoreError;
 use crate::store::host_status::Report;
@@ -19,12 +19,15 @@ use crate::store::host_status::Report;
 pub(super) struct Reports {
     waiting: Mutex<BTreeMap<HostId, Report>>,
     come: Notify,
+    /// Held by who puts reports into the store, so that whoever asks for that waits for what another
+    /// has begun.
+    noting: tokio::sync::Mutex<()>,
 }
 
 impl Publisher {
     /// Takes note of what a host says.
     pub(crate) fn hear(&self, host: &HostId, report: Report) {
-        let applied = report.held.map(|held| Version { epoch: held.epoch, version: held.version });
+        let applied = report.held.map(Holding::from);
         self.0.fleet.hear(host, applied, report.error.is_some());
         self.0.reports.waiting().insert(host.clone(), report);
         self.0.reports.come.notify_one();
@@ -32,6 +35,7 @@ impl Publisher {
 
     /// Puts everything that was heard into the store.
     pub(crate) async fn note_reports(&self) -> Result<(), StoreError> {
+        let _noting = self.0.reports.noting.lock().await;
         loop {
             let batch = self.0.reports.take();
             if batch.is_empty() {

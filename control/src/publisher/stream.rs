@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
 use miosa_snapshot::{Digest, HostId, HostPublicKey, SealError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::fleet::{Connection, Published, Version};
+use super::fleet::{Connection, Holding, Published};
 use super::issue::{Want, update_line};
 use super::sealer::{issue_time, last_believable};
 use super::{PublishError, Publisher};
@@ -45,6 +45,10 @@ struct Stream {
     connection: Connection,
     lines: mpsc::Sender<Bytes>,
     holds: Holds,
+    /// Whether the trust documents are still to be sent.
+    needs_trust: bool,
+    /// Whether the store was asked what was issued to the host.
+    knows_newest: bool,
     next_beat: Instant,
     /// Nothing is tried before, after a failure.
     retry_at: Instant,
@@ -57,7 +61,7 @@ enum Holds {
     /// Nothing, or nothing that it would tell.
     Nothing,
     /// What it said on opening.
-    Claimed(Version),
+    Claimed(Holding),
     /// What was sent to it on this stream.
     Sent(Digest),
 }
@@ -69,7 +73,7 @@ impl Publisher {
         &self,
         host: HostId,
         public_key: HostPublicKey,
-        held: Option<Version>,
+        held: Option<Holding>,
         ending: watch::Receiver<bool>,
     ) -> Lines {
         let (lines, body) = mpsc::channel(1);
@@ -81,6 +85,10 @@ impl Publisher {
             public_key,
             lines,
             holds: held.map_or(Holds::Nothing, Holds::Claimed),
+            // A host without a state may be one that has lost its trust documents as well, and without
+            // them it accepts no state. It takes the pinned one again, and what follows from it.
+            needs_trust: held.is_none(),
+            knows_newest: false,
             next_beat: now,
             retry_at: now,
             failures: 0,
@@ -150,14 +158,26 @@ impl Stream {
     /// The line to send now, if there is one. What there is to send may only come about here; then
     /// the host's view changes, and this is asked again.
     async fn next_line(&mut self) -> Result<Option<Bytes>, StreamError> {
-        let (published, is_applied) = {
+        if self.needs_trust {
+            let lines = self.trust_lines().await?;
+            self.needs_trust = false;
+            return Ok(Some(lines));
+        }
+        let look = {
             let view = self.connection.look();
-            let Some(published) = &view.published else { return Ok(None) };
-            (published.position(), view.applied >= Some(published.version))
+            view.published.as_ref().map(|published| {
+                let is_applied =
+                    view.applied.is_some_and(|held| held.version > published.version || held.is(published));
+                (published.position(), is_applied)
+            })
+        };
+        let Some((published, is_applied)) = look else {
+            self.find_newest().await?;
+            return Ok(None);
         };
         let has_it = match self.holds {
             Holds::Nothing => false,
-            Holds::Claimed(version) => version == published.version,
+            Holds::Claimed(held) => held.is(&published),
             Holds::Sent(digest) => digest == published.digest,
         };
         if !has_it {
@@ -175,6 +195,30 @@ impl Stream {
         Ok(None)
     }
 
+    /// Every trust document, from the first on: each is accepted on the word of the one before.
+    async fn trust_lines(&self) -> Result<Bytes, StoreError> {
+        let mut lines = BytesMut::new();
+        for trust in self.publisher.0.store.trust_documents().await? {
+            lines.extend_from_slice(br#"{"trust":"#);
+            lines.extend_from_slice(&trust.envelope);
+            lines.extend_from_slice(b"}\n");
+        }
+        Ok(lines.freeze())
+    }
+
+    /// Finds what was issued to the host before this process began. Until there is something later,
+    /// that is its state, and to be kept fresh even if nothing can be published to it at present.
+    async fn find_newest(&mut self) -> Result<(), StoreError> {
+        if !self.knows_newest {
+            let newest = self.publisher.0.store.newest_update(&self.host).await?;
+            self.knows_newest = true;
+            if let Some(newest) = newest {
+                self.publisher.0.fleet.find(&self.host, &newest.issued);
+            }
+        }
+        Ok(())
+    }
+
     async fn full(&mut self, published: &Published) -> Result<Option<Bytes>, StreamError> {
         let now = Millis::now();
         let sealer = &self.publisher.0.sealer;
@@ -188,7 +232,13 @@ impl Stream {
         let newest = newest.inspect(|newest| self.publisher.0.fleet.find(&self.host, &newest.issued));
         match newest {
             // Another replica has issued it to the host, and this one did not know yet.
-            Some(newest) if self.holds == Holds::Claimed(newest.issued.version()) => Ok(None),
+            Some(newest)
+                if let Holds::Claimed(held) = self.holds
+                    && held.version == newest.issued.version()
+                    && held.digest.is_none_or(|digest| digest == newest.issued.digest) =>
+            {
+                Ok(None)
+            }
             // A host refuses what was issued before something that it has accepted.
             Some(newest)
                 if newest.issued.issued_at >= newest.beat_at
@@ -256,7 +306,7 @@ fn later(duration: Duration) -> Instant {
 }
 
 const EMPTY_LINE: Bytes = Bytes::from_static(b"\n");
-/// DESIGN §5.
+/// An empty line at least so often tells the host that the stream is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

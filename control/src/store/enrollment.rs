@@ -4,6 +4,7 @@
 use miosa_snapshot::{HostId, HostPublicKey};
 use sqlx::Row as _;
 
+use super::updates::host_id;
 use super::{Doing as _, Entry, Record, Store, StoreError, Write};
 use crate::token::TokenHash;
 
@@ -107,8 +108,4 @@ impl Write {
         .await?;
         Ok(Some(Enrolled { id: host_id(&id)?, name, public_key: *host.public_key }))
     }
-}
-
-fn host_id(stored: &str) -> Result<HostId, StoreError> {
-    stored.parse().map_err(|_never_written| StoreError::Corrupt { what: "host id" })
 }

@@ -25,7 +25,7 @@ pub(crate) struct Report {
 pub(crate) struct HeldPosition {
     pub(crate) epoch: u64,
     pub(crate) version: u64,
-    /// Of the last envelope accepted, of any kind.
+    /// Of the update that made it; heartbeats leave it as it is.
     pub(crate) digest: Option<Digest>,
 }
 
@@ -54,6 +54,13 @@ pub(crate) struct HostStatus {
 }
 
 impl HostStatus {
+    /// Whether it holds something later than was ever issued to it. A control plane that was restored
+    /// from an older backup finds this, and nothing that it issues will be accepted.
+    pub(crate) fn is_ahead(&self) -> bool {
+        let published = self.published.map(|(epoch, version, _)| (epoch, version));
+        self.held.is_some_and(|held| Some((held.epoch, held.version)) > published)
+    }
+
     /// Its place in lists.
     pub(crate) fn position(&self) -> Position<'_> {
         Position { created_at: self.created_at, id: self.id.as_str() }

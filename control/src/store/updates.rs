@@ -90,8 +90,7 @@ impl Store {
             }
             let hosts: Vec<String> = query.fetch_all(self.writer()).await.doing(DOING)?;
             for host in hosts {
-                stored
-                    .insert(host.parse().map_err(|_never_written| StoreError::Corrupt { what: "host id" })?);
+                stored.insert(host_id(&host)?);
             }
         }
         Ok(stored)
@@ -189,18 +188,22 @@ impl Store {
         }))
     }
 
-    /// The hosts that have resources of a tenant.
+    /// The hosts that have resources of a tenant, but for those that are revoked: they get nothing
+    /// any more, so that nobody is to wait for them.
     pub(crate) async fn hosts_of_tenant(&self, tenant: &str) -> Result<BTreeSet<HostId>, StoreError> {
-        let hosts: Vec<String> =
-            sqlx::query_scalar("SELECT DISTINCT host_id FROM resources WHERE tenant_id = $1")
-                .bind(tenant)
-                .fetch_all(self.reader())
-                .await
-                .doing("find a tenant's hosts")?;
-        hosts.into_iter().map(host_id).collect()
+        let hosts: Vec<String> = sqlx::query_scalar(
+            "SELECT id FROM hosts WHERE revoked_at IS NULL
+             AND id IN (SELECT host_id FROM resources WHERE tenant_id = $1)",
+        )
+        .bind(tenant)
+        .fetch_all(self.reader())
+        .await
+        .doing("find a tenant's hosts")?;
+        hosts.iter().map(|id| host_id(id)).collect()
     }
 
-    /// The change numbers of all tenants, and every host whose newest update does not include them.
+    /// The change numbers of all tenants, and every host whose newest update does not include them,
+    /// or does not say what it includes.
     pub(crate) async fn hosts_behind(&self) -> Result<(Positions, BTreeSet<HostId>), StoreError> {
         let mut read = self.read().await?;
         let numbers: Positions = changes::change_numbers(&mut read).await?.into_iter().collect();
@@ -214,7 +217,8 @@ impl Store {
         for host in issued.keys() {
             wanted.entry(host.clone()).or_default();
         }
-        let behind = wanted.into_iter().filter(|(host, wanted)| issued.get(host) != Some(wanted));
+        let is_current = |host, wanted| issued.get(host).and_then(Option::as_ref) == Some(wanted);
+        let behind = wanted.iter().filter(|(host, wanted)| !is_current(*host, wanted));
         let behind = behind.map(|(host, _)| host_id(host)).collect::<Result<_, _>>()?;
         Ok((numbers, behind))
     }
@@ -229,12 +233,13 @@ async fn placements(read: &mut Read) -> Result<Vec<(String, String)>, StoreError
     rows.iter().map(|row| Ok((row.try_get(0).doing(DOING)?, row.try_get(1).doing(DOING)?))).collect()
 }
 
-async fn newest_positions(read: &mut Read) -> Result<BTreeMap<String, Positions>, StoreError> {
+/// What the newest update of each host includes; `None` where that can't be read.
+async fn newest_positions(read: &mut Read) -> Result<BTreeMap<String, Option<Positions>>, StoreError> {
     let rows = sqlx::query("SELECT host_id, positions FROM host_updates ORDER BY version")
         .fetch_all(&mut **read)
         .await
         .doing(DOING)?;
-    rows.iter().map(|row| Ok((row.try_get("host_id").doing(DOING)?, read_positions(row)?))).collect()
+    rows.iter().map(|row| Ok((row.try_get("host_id").doing(DOING)?, read_positions(row).ok()))).collect()
 }
 
 /// Reads what was issued from a row of `host_updates`.
@@ -273,7 +278,8 @@ pub(super) fn counter(stored: i64) -> Result<u64, StoreError> {
     stored.try_into().map_err(|_never_written| StoreError::Corrupt { what: WHAT })
 }
 
-fn host_id(stored: String) -> Result<HostId, StoreError> {
+/// Reads the id of a host.
+pub(super) fn host_id(stored: &str) -> Result<HostId, StoreError> {
     stored.parse().map_err(|_never_written| StoreError::Corrupt { what: "host id" })
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use sqlx::Connection as _;
 use tempfile::TempDir;
 
 use crate::backend::Backend;
@@ -99,6 +100,16 @@ impl Control {
             command.env("MIOSA_CONTROL_DATABASE", url);
         }
         command
+    }
+
+    /// Changes the database behind the server's back.
+    pub(crate) async fn sql(&self, statement: &'static str) {
+        sqlx::any::install_default_drivers();
+        let file = || format!("sqlite:{}", self.state_dir().join("control.db").display());
+        let url = self.url.clone().unwrap_or_else(file);
+        let mut connection = sqlx::AnyConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
     }
 
     /// A caller with a new write key of a tenant.

@@ -66,7 +66,7 @@ impl Host {
     pub(crate) async fn connect(&self) -> Stream {
         let held = self
             .held
-            .map(|held| format!("?epoch={}&version={}&digest={}", held.epoch, held.version, held.last));
+            .map(|held| format!("?epoch={}&version={}&digest={}", held.epoch, held.version, held.state));
         let response = self.get(&format!("/host/v1/updates{}", held.unwrap_or_default())).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "application/x-ndjson");
@@ -120,7 +120,7 @@ impl Host {
         let error = error.map(|code| json!({"code": code, "message": "as told by a test"}));
         let body = match self.held {
             Some(held) => {
-                json!({"epoch": held.epoch, "version": held.version, "digest": held.last.to_string(), "error": error})
+                json!({"epoch": held.epoch, "version": held.version, "digest": held.state.to_string(), "error": error})
             }
             None => json!({"epoch": null, "version": null, "digest": null, "error": error}),
         };
@@ -165,13 +165,25 @@ impl Stream {
         timeout(PATIENCE, self.read_line()).await.expect("the next line in time")
     }
 
-    /// The next update's envelope; empty lines are passed over.
+    /// The next update's envelope; empty lines are passed over, and so are trust documents.
     pub(crate) async fn update(&mut self) -> Vec<u8> {
+        loop {
+            let (kind, envelope) = self.envelope().await;
+            if kind == "update" {
+                return envelope;
+            }
+            assert_eq!(kind, "trust");
+        }
+    }
+
+    /// The next line that is not empty: what it carries, and that.
+    pub(crate) async fn envelope(&mut self) -> (String, Vec<u8>) {
         loop {
             let line = self.line().await.expect("an open stream");
             if !line.is_empty() {
                 let line: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&line).unwrap();
-                return line["update"].get().as_bytes().to_vec();
+                let (kind, envelope) = line.into_iter().next().unwrap();
+                return (kind, envelope.get().as_bytes().to_vec());
             }
         }
     }

@@ -14,7 +14,7 @@ use super::caller::HostCaller;
 use crate::api::error::ApiError;
 use crate::api::query::Params;
 use crate::app::App;
-use crate::publisher::Version;
+use crate::publisher::{Holding, Version};
 
 /// The route.
 pub(super) fn routes() -> Router<App> {
@@ -38,7 +38,7 @@ async fn updates(
 }
 
 /// What the host says it holds: all three parameters, or none.
-fn held(mut params: Params) -> Result<Option<Version>, ApiError> {
+fn held(mut params: Params) -> Result<Option<Holding>, ApiError> {
     let sent = ["epoch", "version", "digest"].map(|name| params.has(name));
     if sent.contains(&true) {
         for (name, _) in ["epoch", "version", "digest"].iter().zip(sent).filter(|(_, sent)| !sent) {
@@ -46,9 +46,10 @@ fn held(mut params: Params) -> Result<Option<Version>, ApiError> {
         }
     }
     let (epoch, version) = (params.take::<Number>("epoch"), params.take::<Number>("version"));
-    params.take::<Digest>("digest");
+    let digest = params.take::<Digest>("digest");
     params.finish()?;
-    Ok(epoch.zip(version).map(|(Number(epoch), Number(version))| Version { epoch, version }))
+    let version = epoch.zip(version).map(|(Number(epoch), Number(version))| Version { epoch, version });
+    Ok(version.map(|version| Holding { version, digest }))
 }
 
 struct Number(u64);

@@ -33,7 +33,7 @@ async fn explain(
     let run: Option<RunId> = params.take("run");
     params.finish()?;
     let slice = app.store.slice_of_resource(&id, Millis::now()).await?;
-    let (mut slices, version) = slice.ok_or_else(not_found::<ResourceId>)?;
+    let (slices, version) = slice.ok_or_else(not_found::<ResourceId>)?;
     let explained = spawn_blocking(move || -> Result<Explanation, ApiError> {
         let state = state_of(slices.open()?).map_err(|error| ApiError::internal(&error))?;
         let resolution = resolve(&state, &id, run.as_ref()).map_err(refusal)?;

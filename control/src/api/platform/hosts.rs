@@ -92,6 +92,13 @@ impl<'a> Shown<'a> {
             message,
             at: None,
         });
+        let ahead = row.is_ahead().then(|| ShownError {
+            from: "control",
+            code: "ahead_of_control",
+            message: "the host holds a later version than was ever issued to it, and accepts no earlier one"
+                .to_owned(),
+            at: None,
+        });
         let theirs = row.error.as_ref().map(|error| ShownError {
             from: "host",
             code: &error.code,
@@ -114,7 +121,7 @@ impl<'a> Shown<'a> {
             published_at: published.map(|(.., at)| at.rfc3339()),
             version_applied: held.map(|held| held.version),
             lag: version_published.zip(held).map(|(published, held)| published.saturating_sub(held.version)),
-            error: ours.or(theirs),
+            error: ours.or(ahead).or(theirs),
             created_at: row.created_at.rfc3339(),
             enrolled_at: row.enrolled_at.map(Millis::rfc3339),
             revoked_at: row.revoked_at.map(Millis::rfc3339),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use miosa_snapshot::{HostPrivateKey, Kind};
+use miosa_snapshot::{Held, HostPrivateKey, Kind};
 use serde_json::{Value, json};
 
 use super::open;
@@ -128,6 +128,32 @@ async fn hosts_are_shown_with_what_they_have_and_what_is_wrong() {
     assert_eq!((&shown["version_published"], &shown["lag"]), (&json!(2), &json!(1)));
     assert_eq!((&shown["error"]["from"], &shown["error"]["code"]), (&json!("host"), &json!("bad_signature")));
     assert_eq!(platform.get("/platform/v1/hosts/host_none").send().await.error(404), "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_host_without_a_state_is_sent_the_trust_documents_first() {
+    let Some(control) = open().await else { return };
+    let mut host = Host::enroll(&control, "h1").await;
+    let mut stream = host.connect().await;
+    let trust = control.run(&["trust", "show"]);
+    assert_eq!(stream.envelope().await, ("trust".to_owned(), trust.into_bytes()));
+    host.follow_state(&mut stream).await;
+    let mut stream = host.connect().await;
+    assert_eq!(stream.envelope().await.0, "update");
+}
+
+#[tokio::test]
+async fn a_host_that_is_ahead_of_control_is_shown_as_an_error() {
+    let Some(control) = open().await else { return };
+    let mut host = Host::enroll(&control, "h1").await;
+    let mut stream = host.connect().await;
+    host.follow_state(&mut stream).await;
+    let held = host.held.unwrap();
+    host.held = Some(Held { version: held.version + 1, ..held });
+    host.report(None).await;
+    let path = format!("/platform/v1/hosts/{}", host.id);
+    let shown = platform(&control).get(&path).send().await.data(200);
+    assert_eq!(shown["error"]["code"], json!("ahead_of_control"), "{shown}");
 }
 
 #[tokio::test]

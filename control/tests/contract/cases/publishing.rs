@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use miosa_snapshot::Kind;
+use miosa_injector::Records;
+use miosa_snapshot::{Held, Kind};
 use serde_json::{Value, json};
 
 use super::open;
-use crate::host::{Host, id_of, platform, sandbox};
+use crate::host::{Host, any_digest, id_of, platform, sandbox};
 
 #[tokio::test]
 async fn a_host_is_sent_what_its_resources_need_and_no_more() {
@@ -247,7 +248,7 @@ async fn a_host_hears_three_times_while_its_state_is_fresh() {
 
 #[tokio::test]
 async fn a_host_with_too_much_on_it_keeps_what_it_has_and_says_so() {
-    let Some(control) = open().await else { return };
+    let Some(mut control) = open().await else { return };
     let platform = platform(&control);
     let mut host = Host::enroll(&control, "h1").await;
     let mut stream = host.connect().await;
@@ -263,6 +264,16 @@ async fn a_host_with_too_much_on_it_keeps_what_it_has_and_says_so() {
     assert_eq!(refused.header("miosa-applied"), Some("no; reason=refused"));
     let shown = platform.get(&format!("/platform/v1/hosts/{}", host.id)).send().await.data(200);
     assert_eq!((&shown["error"]["from"], &shown["connected"]), (&json!("control"), &json!(true)), "{shown}");
+
+    // The last good state is sent and kept fresh, also by a process that did not publish it.
+    drop(stream);
+    control.stop().await;
+    control.serve().await;
+    let mut stream = host.connect().await;
+    host.follow_state(&mut stream).await;
+    let mut stream = host.connect().await;
+    let statement = host.follow(&mut stream).await;
+    assert!(matches!(statement.kind, Kind::Heartbeat { .. }), "{statement:?}");
 
     for number in 1..14 {
         let path = format!("/platform/v1/resources/sbx-{number}");
@@ -323,4 +334,150 @@ async fn many_changes_at_once_end_in_one_state() {
         write.await.unwrap();
     }
     assert!(stream.is_silent(Duration::from_millis(1200)).await, "and then it rests");
+}
+
+#[tokio::test]
+async fn a_record_that_does_not_open_costs_what_it_reaches_and_no_more() {
+    let Some(control) = open().await else { return };
+    let (platform, acme) = (platform(&control), control.tenant("acme"));
+    let (mut host, mut other) = (Host::enroll(&control, "h1").await, Host::enroll(&control, "h2").await);
+    let set = async |name: &str, workspace: Option<&str>| {
+        let scope = if workspace.is_some() { "workspace" } else { "tenant" };
+        let body = json!({"scope": scope, "workspace_id": workspace, "name": name, "value": "hush-hush"});
+        id_of(&acme.post("/api/v1/runtime-env", body).send().await)
+    };
+    let (broken, _) = (set("BROKEN", Some("w1")).await, set("WHOLE", None).await);
+    let mut body = sandbox("reached", "acme", &host);
+    body["workspace_id"] = json!("w1");
+    for body in [
+        body,
+        sandbox("beside", "acme", &host),
+        sandbox("theirs", "other", &host),
+        sandbox("elsewhere", "acme", &other),
+    ] {
+        platform.post("/platform/v1/resources", body).send().await.data(201);
+    }
+    let (mut stream, mut other_stream) = (host.connect().await, other.connect().await);
+    host.follow_until(&mut stream, |records| records.resources.len() == 3).await;
+
+    control
+        .sql(
+            "UPDATE variables SET sealed = (SELECT sealed FROM variables WHERE name = 'WHOLE')
+             WHERE name = 'BROKEN'",
+        )
+        .await;
+    set("NEXT", None).await;
+    let has_next = |records: &Records| records.variables.values().any(|held| held.name.as_str() == "NEXT");
+    host.follow_until(&mut stream, has_next).await;
+    other.follow_until(&mut other_stream, has_next).await;
+    let left: Vec<_> = host.state.records().resources.keys().map(ToString::to_string).collect();
+    assert_eq!(left, ["beside", "theirs"]);
+    let shown = async |host: &Host| {
+        platform.get(&format!("/platform/v1/hosts/{}", host.id)).send().await.data(200)["error"].clone()
+    };
+    let error = shown(&host).await;
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains(&broken) && message.contains("acme"), "{message}");
+    assert_eq!(shown(&other).await, Value::Null);
+    assert!(control.log().contains(&broken) && !control.log().contains("hush-hush"));
+    let path = "/platform/v1/resources/beside";
+    let waited = platform.patch(&format!("{path}?wait=1"), json!({"env": {"A": "1"}})).send().await;
+    assert_eq!(waited.header("miosa-applied"), Some("no; reason=refused"), "not all of it is there");
+
+    acme.delete(&format!("/api/v1/runtime-env/{broken}")).send().await;
+    host.follow_until(&mut stream, |records| records.resources.len() == 3).await;
+    assert_eq!(shown(&host).await, Value::Null);
+}
+
+#[tokio::test]
+async fn a_host_whose_own_record_is_broken_keeps_no_other_from_its_state() {
+    let Some(mut control) = open().await else { return };
+    let platform = platform(&control);
+    let (mut broken, mut host) = (Host::enroll(&control, "h1").await, Host::enroll(&control, "h2").await);
+    let (mut broken_stream, mut stream) = (broken.connect().await, host.connect().await);
+    broken.follow_state(&mut broken_stream).await;
+    host.follow_state(&mut stream).await;
+    for (id, host) in [("sbx-1", &broken), ("sbx-2", &host)] {
+        platform.post("/platform/v1/resources", sandbox(id, "acme", host)).send().await.data(201);
+    }
+    broken.follow_until(&mut broken_stream, |records| records.resources.len() == 1).await;
+    host.follow_until(&mut stream, |records| records.resources.len() == 1).await;
+    control
+        .sql(
+            "UPDATE host_updates SET positions = 'nonsense'
+             WHERE host_id = (SELECT id FROM hosts WHERE name = 'h1')",
+        )
+        .await;
+    let variable = json!({"scope": "tenant", "name": "A", "value": "1"});
+    control.tenant("acme").post("/api/v1/runtime-env", variable).send().await.data(201);
+    host.follow_until(&mut stream, |records| records.variables.len() == 1).await;
+
+    control.stop().await;
+    control.serve().await;
+    let mut stream = host.connect().await;
+    platform.delete("/platform/v1/resources/sbx-2").send().await;
+    host.follow_until(&mut stream, |records| records.resources.is_empty()).await;
+    let shown = platform.get(&format!("/platform/v1/hosts/{}", broken.id)).send().await.data(200);
+    assert_eq!(shown["error"]["from"], json!("control"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_change_outlives_a_database_that_fails_for_a_moment() {
+    let Some(control) = open().await else { return };
+    let (platform, acme) = (platform(&control), control.tenant("acme"));
+    let mut host = Host::enroll(&control, "h1").await;
+    platform.post("/platform/v1/resources", sandbox("sbx-1", "acme", &host)).send().await.data(201);
+    let mut stream = host.connect().await;
+    host.follow_until(&mut stream, |records| records.resources.len() == 1).await;
+    control.sql("ALTER TABLE resources RENAME TO resources_away").await;
+    let variable = json!({"scope": "tenant", "name": "A", "value": "1"});
+    acme.post("/api/v1/runtime-env", variable).send().await.data(201);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !control.log().contains("cannot find a tenant's hosts") {
+        assert!(tokio::time::Instant::now() < deadline, "the failure is noticed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    control.sql("ALTER TABLE resources_away RENAME TO resources").await;
+    host.follow_until(&mut stream, |records| records.variables.len() == 1).await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_revoked_host() {
+    let Some(control) = open().await else { return };
+    let (platform, acme) = (platform(&control), control.tenant("acme"));
+    let (mut host, revoked) = (Host::enroll(&control, "h1").await, Host::enroll(&control, "h2").await);
+    for (id, host) in [("sbx-1", &host), ("sbx-2", &revoked)] {
+        platform.post("/platform/v1/resources", sandbox(id, "acme", host)).send().await.data(201);
+    }
+    control.run(&["host", "revoke", "h2"]);
+    let mut stream = host.connect().await;
+    host.follow_until(&mut stream, |records| records.resources.len() == 1).await;
+    let variable = json!({"scope": "tenant", "name": "A", "value": "1"});
+    let waiting =
+        tokio::spawn(async move { acme.post("/api/v1/runtime-env?wait=20", variable).send().await });
+    host.follow_until(&mut stream, |records| records.variables.len() == 1).await;
+    assert_eq!(waiting.await.unwrap().header("miosa-applied"), Some("yes"));
+}
+
+#[tokio::test]
+async fn another_update_of_the_same_version_does_not_count() {
+    let Some(control) = open().await else { return };
+    let platform = platform(&control);
+    let mut host = Host::enroll(&control, "h1").await;
+    platform.post("/platform/v1/resources", sandbox("sbx-1", "acme", &host)).send().await.data(201);
+    let mut stream = host.connect().await;
+    host.follow_until(&mut stream, |records| records.resources.len() == 1).await;
+    drop(stream);
+
+    let held = host.held.unwrap();
+    host.held = Some(Held { state: any_digest(), ..held });
+    let mut stream = host.connect().await;
+    let path = "/platform/v1/resources/sbx-1?wait=1";
+    let waited = platform.patch(path, json!({"skip_agent_runtime_profile": false})).send().await;
+    assert_eq!(waited.header("miosa-applied"), Some("no; reason=lagging"));
+    let statement = host.follow(&mut stream).await;
+    assert_eq!((statement.kind, statement.version), (Kind::Full, held.version));
+    host.report(None).await;
+    let waited = platform.patch(path, json!({"skip_agent_runtime_profile": false})).send().await;
+    assert_eq!(waited.header("miosa-applied"), Some("yes"));
 }
