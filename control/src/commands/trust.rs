@@ -1,8 +1,10 @@
 //! `miosa-control trust`.
 
+use std::io::{self, Write as _};
+
 use data_encoding::HEXLOWER;
 
-use super::{CommandError, print_line};
+use super::CommandError;
 use crate::cli::TrustCommand;
 use crate::store::Store;
 
@@ -14,9 +16,11 @@ pub(crate) async fn run(store: &Store, command: TrustCommand) -> Result<(), Comm
 }
 
 /// The document exactly as signed, so that `trust show > FILE` is what `miosad enroll --trust FILE`
-/// takes; the digest to pin goes to the log.
+/// and `miosad push FILE` take: byte for byte, with no line end, since hosts pin its digest.
 async fn show(store: &Store) -> Result<(), CommandError> {
     let trust = store.trust_documents().await?.pop().ok_or(CommandError::NoTrust)?;
     tracing::info!(version = trust.version, digest = HEXLOWER.encode(&trust.digest), "trust document");
-    print_line(&String::from_utf8_lossy(&trust.envelope))
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&trust.envelope)?;
+    Ok(stdout.flush()?)
 }
