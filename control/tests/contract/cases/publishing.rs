@@ -337,6 +337,31 @@ async fn many_changes_at_once_end_in_one_state() {
 }
 
 #[tokio::test]
+async fn a_tenant_that_is_too_large_for_a_host_costs_no_other_tenant() {
+    let Some(control) = open().await else { return };
+    let platform = platform(&control);
+    let mut host = Host::enroll(&control, "h1").await;
+    let env: Value = (0..8).map(|number| (format!("V{number}"), json!("x".repeat(120_000)))).collect();
+    for number in 0..14 {
+        let mut body = sandbox(&format!("sbx-{number}"), "acme", &host);
+        body["env"] = env.clone();
+        platform.post("/platform/v1/resources", body).send().await.data(201);
+    }
+    platform.post("/platform/v1/resources", sandbox("theirs", "other", &host)).send().await.data(201);
+    let mut stream = host.connect().await;
+    let only_theirs = |records: &Records| records.resources.keys().all(|id| id.as_str() == "theirs");
+    host.follow_until(&mut stream, |records| records.resources.len() == 1 && only_theirs(records)).await;
+    let path = format!("/platform/v1/hosts/{}", host.id);
+    let shown = platform.get(&path).send().await.data(200);
+    assert!(shown["error"]["message"].as_str().unwrap().contains("acme"), "{shown}");
+
+    for number in 1..14 {
+        platform.delete(&format!("/platform/v1/resources/sbx-{number}")).send().await;
+    }
+    host.follow_until(&mut stream, |records| records.resources.len() == 2).await;
+}
+
+#[tokio::test]
 async fn a_record_that_does_not_open_costs_what_it_reaches_and_no_more() {
     let Some(control) = open().await else { return };
     let (platform, acme) = (platform(&control), control.tenant("acme"));
