@@ -8,7 +8,8 @@ use miosa_snapshot::{Kind, MAX_ENVELOPE_BYTES, Statement};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::disk::{self, DiskError, TEMPORARY_PREFIX};
+use crate::disk::{self, DiskError, Entry, TEMPORARY_PREFIX};
+use crate::failure::in_one_line;
 
 /// The cache directory, and the place for what was found in it and does not verify.
 pub(crate) struct Cache {
@@ -22,7 +23,7 @@ pub(crate) struct Contents {
     pub(crate) updates: Vec<PathBuf>,
     /// The newest heartbeat.
     pub(crate) heartbeat: Option<PathBuf>,
-    /// Files that this daemon never wrote.
+    /// What this daemon never wrote: other names, and what is no regular file.
     pub(crate) foreign: Vec<PathBuf>,
 }
 
@@ -39,8 +40,20 @@ impl Cache {
     /// The cache in these directories, which exist from here on.
     pub(crate) fn open(directory: PathBuf, quarantine: PathBuf) -> Result<Self, DiskError> {
         disk::make_private_directory(&directory)?;
-        disk::make_private_directory(&quarantine)?;
-        Ok(Self { directory, quarantine })
+        let cache = Self { directory, quarantine };
+        if let Err(error) = cache.make_quarantine() {
+            // Then nothing can be moved there: what does not verify stays where it is, unserved.
+            tracing::error!(event = "no_quarantine", error = in_one_line(&error), "cannot set files aside");
+        }
+        Ok(cache)
+    }
+
+    /// A file in the directory's place is moved to where it is found and set aside.
+    fn make_quarantine(&self) -> Result<(), DiskError> {
+        if self.quarantine.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
+            disk::rename(&self.quarantine, &self.directory.join("quarantine-before"))?;
+        }
+        disk::make_private_directory(&self.quarantine)
     }
 
     /// Keeps an update, durably.
@@ -67,13 +80,16 @@ impl Cache {
     /// Looks at what is there. Files half written when the daemon was stopped are removed.
     pub(crate) fn contents(&self) -> Result<Contents, DiskError> {
         let mut contents = Contents { updates: Vec::new(), heartbeat: None, foreign: Vec::new() };
-        for name in disk::files(&self.directory)? {
-            let path = self.directory.join(&name);
+        for Entry { path, name, is_file } in disk::entries(&self.directory)? {
+            let name = name.unwrap_or_default();
+            if path == self.quarantine {
+                continue;
+            }
             if name.starts_with(TEMPORARY_PREFIX) {
-                disk::remove(&path)?;
-            } else if name == HEARTBEAT {
+                disk::remove_entry(&path)?;
+            } else if is_file && name == HEARTBEAT {
                 contents.heartbeat = Some(path);
-            } else if is_update(&name) {
+            } else if is_file && is_update(&name) {
                 contents.updates.push(path);
             } else {
                 contents.foreign.push(path);
@@ -95,16 +111,20 @@ impl Cache {
     /// Moves a file, of this directory or another, to where nothing is ever served from, under `name`
     /// and `reason`. Keeps the newest of those there.
     pub(crate) fn set_aside(&self, path: &Path, name: &str, reason: &str) -> Result<(), DiskError> {
-        disk::rename(path, &self.quarantine.join(format!("{name}.{reason}")))?;
-        let names = disk::files(&self.quarantine)?;
-        let surplus = names.len().saturating_sub(MAX_SET_ASIDE);
-        names.iter().take(surplus).try_for_each(|name| disk::remove(&self.quarantine.join(name)))
+        let place = self.quarantine.join(format!("{name}.{reason}"));
+        // A file takes the place of a file only, and a directory that of an empty one.
+        disk::remove_entry(&place)?;
+        disk::rename(path, &place)?;
+        let entries = disk::entries(&self.quarantine)?;
+        let surplus = entries.len().saturating_sub(MAX_SET_ASIDE);
+        entries.iter().take(surplus).try_for_each(|entry| disk::remove_entry(&entry.path))
     }
 
     /// What was set aside, now and in earlier runs.
     pub(crate) fn all_set_aside(&self) -> Vec<SetAside> {
-        let names = disk::files(&self.quarantine).unwrap_or_default();
-        let described = names.into_iter().map(|file| {
+        let entries = disk::entries(&self.quarantine).unwrap_or_default();
+        let described = entries.into_iter().map(|entry| {
+            let file = entry.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let reason = file.rsplit('.').next().unwrap_or_default().to_owned();
             SetAside { file, reason }
         });
@@ -157,7 +177,8 @@ mod tests {
     }
 
     fn names(cache: &Cache) -> Vec<String> {
-        disk::files(&cache.directory).unwrap()
+        let entries = disk::entries(&cache.directory).unwrap();
+        entries.into_iter().filter(|entry| entry.is_file).filter_map(|entry| entry.name).collect()
     }
 
     fn cache(directory: &tempfile::TempDir) -> Cache {
@@ -224,5 +245,43 @@ mod tests {
         let foreign = cache.contents().unwrap().foreign;
         assert_eq!(foreign, ["notes.txt", "update-1-2.json"].map(|name| cache.directory.join(name)));
         assert_eq!(names(&cache).len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_of_a_known_name_is_foreign_and_can_be_set_aside() {
+        use std::ffi::OsStr;
+        use std::fs;
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(&directory);
+        let update = update_name(1, 2);
+        fs::create_dir_all(cache.directory.join(".new-heartbeat.json/x")).unwrap();
+        fs::create_dir_all(cache.directory.join("heartbeat.json/x")).unwrap();
+        fs::create_dir_all(cache.directory.join(&update).join("x")).unwrap();
+        fs::create_dir(cache.directory.join(OsStr::from_bytes(b"\xff"))).unwrap();
+        for _again in 0..2 {
+            let foreign = cache.contents().unwrap().foreign;
+            for path in &foreign {
+                let name = path.file_name().unwrap().to_string_lossy();
+                cache.set_aside(path, &name, "unknown_file").unwrap();
+            }
+            assert!(cache.contents().unwrap().foreign.is_empty());
+            assert_eq!(cache.all_set_aside().len(), 3);
+            fs::create_dir_all(cache.directory.join("heartbeat.json/x")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_quarantine_is_set_aside_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(cache(&directory));
+        let quarantine = directory.path().join("cache/quarantine");
+        disk::remove_tree(&quarantine).unwrap();
+        disk::replace(&quarantine, b"x").unwrap();
+        let cache = cache(&directory);
+        let [path] = &cache.contents().unwrap().foreign[..] else { panic!("one file") };
+        cache.set_aside(path, "quarantine-before", "unknown_file").unwrap();
+        assert_eq!(cache.all_set_aside().len(), 1);
     }
 }

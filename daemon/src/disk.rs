@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
@@ -19,6 +20,17 @@ pub struct DiskError {
     attempt: &'static str,
     path: PathBuf,
     source: io::Error,
+}
+
+/// What was found in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Where.
+    pub(crate) path: PathBuf,
+    /// Its name, if that is UTF-8.
+    pub(crate) name: Option<String>,
+    /// Whether it is a regular file.
+    pub(crate) is_file: bool,
 }
 
 /// Makes `path` hold exactly `bytes`, mode 0600, durably: a temporary file, its fsync, a rename and
@@ -34,7 +46,8 @@ pub(crate) fn replace_copies(paths: &[&Path], bytes: &[u8]) -> Result<(), DiskEr
     for path in paths {
         let failed = |source| DiskError { attempt: "write", path: (*path).to_owned(), source };
         let (directory, temporary) = neighbours(path).map_err(failed)?;
-        let written = write_new(&temporary, &directory, bytes).and_then(|()| fs::rename(&temporary, path));
+        let written = write_new(&temporary, &directory, bytes)
+            .and_then(|()| put_in_place(&temporary, path, &directory));
         if let Err(source) = written {
             // Only tidiness: the next replacement of this file begins by removing it as well.
             let _left_over = fs::remove_file(&temporary);
@@ -68,6 +81,12 @@ pub(crate) fn remove(path: &Path) -> Result<(), DiskError> {
     }
 }
 
+/// Removes whatever is there, a file or a directory and all in it; a link, not what it leads to.
+/// Nothing there is no error.
+pub(crate) fn remove_entry(path: &Path) -> Result<(), DiskError> {
+    remove_any(path).map_err(|source| DiskError { attempt: "remove", path: path.to_owned(), source })
+}
+
 /// Removes a directory and all in it. One that is not there is no error.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), DiskError> {
     match fs::remove_dir_all(path) {
@@ -83,19 +102,23 @@ pub(crate) fn rename(path: &Path, target: &Path) -> Result<(), DiskError> {
     fs::rename(path, target).map_err(|source| DiskError { attempt: "move", path: path.to_owned(), source })
 }
 
-/// The names in a directory, sorted; directories and names that are not UTF-8 are left out, because
-/// nothing here ever wrote one.
-pub(crate) fn files(directory: &Path) -> Result<Vec<String>, DiskError> {
+/// All that is in a directory, sorted by name. None is left out: what nothing here ever wrote is an
+/// obstacle to what will be written.
+pub(crate) fn entries(directory: &Path) -> Result<Vec<Entry>, DiskError> {
     let failed = |source| DiskError { attempt: "list", path: directory.to_owned(), source };
-    let mut names = Vec::new();
+    let mut entries = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if entry.file_type().is_ok_and(|kind| !kind.is_dir()) {
-            names.extend(entry.file_name().into_string());
-        }
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        entries.push(Entry { path: entry.path(), name: entry.file_name().into_string().ok(), is_file });
     }
-    names.sort_unstable();
-    Ok(names)
+    entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    Ok(entries)
+}
+
+/// Whether something other than a regular file stands at `path`.
+pub(crate) fn is_obstructed(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file())
 }
 
 /// Makes a directory of mode 0700, or takes the one that is there if it is ours.
@@ -142,7 +165,7 @@ pub(crate) fn open_directory(path: &Path) -> Result<File, DiskError> {
 pub(crate) fn lock_directory(path: &Path) -> Result<Option<Flock<File>>, DiskError> {
     match Flock::lock(open_directory(path)?, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, errno)) => Err(DiskError { attempt: "lock", path: path.to_owned(), source: errno.into() }),
     }
 }
@@ -152,20 +175,30 @@ impl DiskError {
     pub(crate) fn is_missing(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
     }
+
+    /// Whether what stands there can't be read at any time: too large, or no regular file. Every other
+    /// error says nothing of the bytes and may pass.
+    pub(crate) fn is_of_what_is_there(&self) -> bool {
+        let errno = self.source.raw_os_error().map(Errno::from_raw);
+        self.source.kind() == io::ErrorKind::InvalidData || matches!(errno, Some(Errno::ELOOP | Errno::ENXIO))
+    }
 }
 
 fn read_with(flags: OFlag, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, DiskError> {
     let failed = |source| DiskError { attempt: "read", path: path.to_owned(), source };
+    #[cfg(test)]
+    faults::check(path).map_err(failed)?;
     // O_NONBLOCK, so that a FIFO put in the place of a file can't make the daemon wait for a writer.
     let flags = flags | OFlag::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     if !metadata.is_file() {
-        return Err(failed(io::Error::other("it is not a regular file")));
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file")));
     }
     if metadata.len() > limit {
-        return Err(failed(io::Error::other(format!("it is larger than {limit} bytes"))));
+        let problem = format!("it is larger than {limit} bytes");
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, problem)));
     }
     let capacity = usize::try_from(metadata.len()).unwrap_or(0).saturating_add(1);
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
@@ -174,14 +207,33 @@ fn read_with(flags: OFlag, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8
 }
 
 fn write_new(temporary: &Path, directory: &Path, bytes: &[u8]) -> io::Result<()> {
-    match fs::remove_file(temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove_any(temporary)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(SECRET).open(temporary)?;
     give_to_owner_of(directory, &file)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// The rename. A directory in the file's place would be an obstacle for good: it is moved aside, where
+/// an operator finds it, unless the last such obstacle is still there.
+fn put_in_place(temporary: &Path, path: &Path, directory: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
+        let mut aside = std::ffi::OsString::from(OBSTACLE_PREFIX);
+        aside.push(path.file_name().unwrap_or_default());
+        let aside = directory.join(aside);
+        remove_any(&aside)?;
+        fs::rename(path, aside)?;
+    }
+    fs::rename(temporary, path)
+}
+
+fn remove_any(path: &Path) -> io::Result<()> {
+    let is_directory = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    let removed = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// What root makes for the service belongs to the service: whose directory it is, theirs is the file.
@@ -210,15 +262,47 @@ fn neighbours(path: &Path) -> io::Result<(PathBuf, PathBuf)> {
 /// Begins the name of a file that was being written.
 pub(crate) const TEMPORARY_PREFIX: &str = ".new-";
 
+/// Begins the name of a directory that stood in a file's place.
+const OBSTACLE_PREFIX: &str = "obstacle-";
+
 const SECRET: u32 = 0o600;
 const PRIVATE: u32 = 0o700;
 const ALL_MODE_BITS: u32 = 0o7777;
+
+/// Reads that fail as on a faulty disk, on the thread that asked for it.
+#[cfg(test)]
+pub(crate) mod faults {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    thread_local!(static FAULTY: RefCell<Option<PathBuf>> = const { RefCell::new(None) });
+
+    /// From here on this path can't be read; `None`: all can.
+    pub(crate) fn make_unreadable(path: Option<PathBuf>) {
+        FAULTY.set(path);
+    }
+
+    pub(super) fn check(path: &Path) -> io::Result<()> {
+        let faulty = FAULTY.with_borrow(|faulty| faulty.as_deref() == Some(path));
+        if faulty { Err(Errno::EIO.into()) } else { Ok(()) }
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
+
+    fn files(directory: &Path) -> Vec<String> {
+        entries(directory)
+            .unwrap()
+            .into_iter()
+            .filter(|entry| entry.is_file)
+            .filter_map(|entry| entry.name)
+            .collect()
+    }
 
     fn mode(path: &Path) -> u32 {
         fs::symlink_metadata(path).unwrap().mode() & 0o7777
@@ -232,7 +316,7 @@ mod tests {
         replace(&path, b"two").unwrap();
         assert_eq!(*read(&path, 3).unwrap(), b"two");
         assert_eq!(mode(&path), 0o600);
-        assert_eq!(files(directory.path()).unwrap(), ["a"]);
+        assert_eq!(files(directory.path()), ["a"]);
     }
 
     #[test]
@@ -240,16 +324,28 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         replace(&directory.path().join(".new-a"), b"half").unwrap();
         replace(&directory.path().join("a"), b"whole").unwrap();
-        assert_eq!(files(directory.path()).unwrap(), ["a"]);
+        assert_eq!(files(directory.path()), ["a"]);
     }
 
     #[test]
-    fn what_cannot_be_replaced_keeps_its_bytes() {
+    fn directories_in_the_way_of_a_file_are_no_obstacle() {
         let directory = tempfile::tempdir().unwrap();
-        fs::create_dir(directory.path().join("a")).unwrap();
-        let error = replace(&directory.path().join("a"), b"x").unwrap_err();
+        let path = directory.path().join("a");
+        for _again in 0..2 {
+            fs::create_dir_all(path.join("deep")).unwrap();
+            fs::create_dir_all(directory.path().join(".new-a/deep")).unwrap();
+            replace(&path, b"x").unwrap();
+            assert_eq!(files(directory.path()), ["a"]);
+            assert!(directory.path().join("obstacle-a/deep").exists());
+            remove(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_says_where() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = replace(&directory.path().join("no/such"), b"x").unwrap_err();
         assert!(error.to_string().starts_with("cannot write /"), "{error}");
-        assert_eq!(files(directory.path()).unwrap(), Vec::<String>::new());
         assert!(replace(&directory.path().join("no/such"), b"x").unwrap_err().is_missing());
     }
 
@@ -262,12 +358,14 @@ mod tests {
         nix::unistd::mkfifo(&at("fifo"), Mode::from_bits_truncate(0o600)).unwrap();
         assert!(read(&at("file"), 5).is_ok());
         for refused in ["link", "fifo", "."] {
-            assert!(read(&at(refused), 5).is_err(), "{refused}");
+            assert!(read(&at(refused), 5).unwrap_err().is_of_what_is_there(), "{refused}");
         }
         assert!(read_named(&at("link"), 5).is_ok());
         assert!(read_named(&at("fifo"), 5).is_err());
         assert!(read(&at("file"), 4).is_err());
         assert!(read(&at("none"), 4).unwrap_err().is_missing());
+        faults::make_unreadable(Some(at("file")));
+        assert!(!read(&at("file"), 5).unwrap_err().is_of_what_is_there());
     }
 
     #[test]

@@ -111,16 +111,16 @@ impl Intake {
         }
         let Some(trust) = self.trust.trust() else { return Err(Refused::NoTrust) };
         self.shared.ledger.set_trust_version(Some(trust.version()));
-        if let Some(generation) = self.shared.current.generation() {
-            let generation = generation.under(trust);
-            if generation.standing == Standing::SignerRevoked {
-                self.shared.alarm(
-                    "signer_revoked",
-                    "a signer of the held state was revoked; a full update is needed",
-                );
-            }
-            self.shared.current.swap(Arc::new(generation));
+        let Some(generation) = self.shared.current.generation() else {
+            self.restore_under_new_trust();
+            return Ok(Accepted { verdict: "follow" });
+        };
+        let generation = generation.under(trust);
+        if generation.standing == Standing::SignerRevoked {
+            self.shared
+                .alarm("signer_revoked", "a signer of the held state was revoked; a full update is needed");
         }
+        self.shared.current.swap(Arc::new(generation));
         Ok(Accepted { verdict: "follow" })
     }
 

@@ -1,17 +1,22 @@
 //! The trust documents on disk, one file a version, and the newest that is reached from the pinned
 //! one. Which document may follow which is decided by `miosa-snapshot`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use miosa_snapshot::{Digest, MAX_TRUST_BYTES, Trust, TrustError};
 
-use crate::disk::{self, DiskError};
+use crate::disk::{self, DiskError, Entry};
 
 /// The chain of trust of this host.
 pub(crate) struct TrustStore {
     directory: PathBuf,
     pinned: Digest,
     trust: Option<Trust>,
+    /// The documents of the chain so far.
+    chain: BTreeSet<Digest>,
+    /// A file of the chain could not be read, and none that follows it was looked at.
+    unread: Option<BrokenLink>,
 }
 
 /// A file of the chain that can't be used.
@@ -43,18 +48,28 @@ pub(crate) enum NotTaken {
 
 impl TrustStore {
     /// Reads the chain from its beginning, as far as it holds. What does not hold is returned; then
-    /// everything after it is missing its predecessor and is returned as well.
+    /// everything after it is missing its predecessor and is returned as well. A file that can't be
+    /// read may be good: it and all after it stay as they are.
     pub(crate) fn load(directory: PathBuf, pinned: Digest) -> Result<(Self, Vec<BrokenLink>), DiskError> {
         disk::make_private_directory(&directory)?;
-        let mut store = Self { directory, pinned, trust: None };
+        let mut store = Self { directory, pinned, trust: None, chain: BTreeSet::new(), unread: None };
         let mut broken = Vec::new();
         for path in store.files()? {
             match store.follow_file(&path) {
-                Ok(trust) => store.trust = Some(trust),
+                Ok(trust) => store.hold(trust),
+                Err(BrokenBy::Disk(error)) if !error.is_of_what_is_there() => {
+                    store.unread = Some(BrokenLink { path, reason: BrokenBy::Disk(error) });
+                    break;
+                }
                 Err(reason) => broken.push(BrokenLink { path, reason }),
             }
         }
         Ok((store, broken))
+    }
+
+    /// The file at which reading the chain ended early, if it did and nothing was taken since.
+    pub(crate) fn unread(&self) -> Option<&BrokenLink> {
+        self.unread.as_ref()
     }
 
     /// The newest document of the chain, if there is one.
@@ -62,15 +77,32 @@ impl TrustStore {
         self.trust.as_ref()
     }
 
-    /// Takes the next document of the chain, durably. True: it is news.
+    /// Takes the next document of the chain, durably. True: it is news; one that the chain went
+    /// through before is none.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<bool, NotTaken> {
-        let next = self.follow(bytes)?;
-        if self.trust.as_ref().is_some_and(|held| held.digest() == next.digest()) {
+        if self.chain.contains(&Digest::of(bytes)) {
             return Ok(false);
         }
+        let next = self.follow(bytes)?;
         disk::replace(&self.place(next.version()), bytes)?;
-        self.trust = Some(next);
+        self.hold(next);
+        if self.unread.take().is_some() {
+            self.follow_on();
+        }
         Ok(true)
+    }
+
+    /// What was not looked at for want of its predecessor.
+    fn follow_on(&mut self) {
+        while let Some(version) = self.trust.as_ref().map(|trust| trust.version().saturating_add(1)) {
+            let Ok(trust) = self.follow_file(&self.place(version)) else { return };
+            self.hold(trust);
+        }
+    }
+
+    fn hold(&mut self, trust: Trust) {
+        self.chain.insert(trust.digest());
+        self.trust = Some(trust);
     }
 
     fn follow(&self, bytes: &[u8]) -> Result<Trust, TrustError> {
@@ -87,9 +119,10 @@ impl TrustStore {
 
     /// In the order of their versions.
     fn files(&self) -> Result<Vec<PathBuf>, DiskError> {
-        let names = disk::files(&self.directory)?;
-        let version = |name: &String| name.strip_suffix(SUFFIX)?.parse::<u64>().ok();
-        let mut versions: Vec<u64> = names.iter().filter_map(version).collect();
+        let entries = disk::entries(&self.directory)?;
+        let version = |entry: &Entry| entry.name.as_ref()?.strip_suffix(SUFFIX)?.parse::<u64>().ok();
+        let mut versions: Vec<u64> = entries.iter().filter_map(version).collect();
+        versions.retain(|version| entries.iter().any(|entry| entry.path == self.place(*version)));
         versions.sort_unstable();
         Ok(versions.into_iter().map(|version| self.place(version)).collect())
     }
@@ -138,6 +171,7 @@ mod tests {
             assert!(taken.take(bytes).unwrap());
         }
         assert!(!taken.take(&versions[10]).unwrap());
+        assert!(!taken.take(&versions[2]).unwrap(), "one that was gone through is no news");
         let (loaded, broken) = store(&directory, &versions[0]);
         assert_eq!(loaded.trust().map(Trust::version), Some(11));
         assert!(broken.is_empty());
@@ -167,5 +201,24 @@ mod tests {
         assert_eq!(loaded.trust().map(Trust::version), Some(1));
         let names: Vec<_> = broken.iter().map(|link| link.reason.name()).collect();
         assert_eq!(names, ["malformed_envelope", "trust_version_skipped"]);
+    }
+
+    #[test]
+    fn a_document_that_cannot_be_read_is_no_broken_one_and_the_same_one_mends_the_chain() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = SigningKey::generate().unwrap().0;
+        let versions: Vec<_> = (1..=3).map(|version| document(version, &root)).collect();
+        let (mut taken, _) = store(&directory, &versions[0]);
+        for bytes in &versions {
+            taken.take(bytes).unwrap();
+        }
+        let first = directory.path().join("trust/1.json");
+        disk::faults::make_unreadable(Some(first.clone()));
+        let (mut loaded, broken) = store(&directory, &versions[0]);
+        assert!(loaded.trust().is_none() && broken.is_empty());
+        assert_eq!(loaded.unread().map(|link| &link.path), Some(&first));
+        assert!(loaded.take(&versions[0]).unwrap());
+        assert_eq!(loaded.trust().map(Trust::version), Some(3));
+        assert!(loaded.unread().is_none());
     }
 }

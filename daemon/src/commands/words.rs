@@ -23,7 +23,8 @@ pub(super) fn status(report: &StatusReport) -> String {
         lines.fact("confirmed", format!("{} ago{stale}", duration(age)));
     }
     if report.need_full {
-        lines.fact("needs", "a full update".to_owned());
+        let trust = if report.trust_version.is_none() { "a trust document and " } else { "" };
+        lines.fact("needs", format!("{trust}a full update"));
     }
     let trust = report.trust_version.map_or("none".to_owned(), |version| format!("version {version}"));
     lines.fact("trust", trust);

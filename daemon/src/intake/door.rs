@@ -28,7 +28,7 @@ pub(crate) struct Position {
     pub(crate) digest: Option<Digest>,
     /// The version of the trust document held.
     pub(crate) trust_version: Option<u64>,
-    /// Whether only a full update will do.
+    /// Whether only a full update will do; without a trust document, all of them and then that.
     pub(crate) need_full: bool,
 }
 
@@ -76,13 +76,14 @@ impl Position {
         let generation =
             shared.current.generation().filter(|generation| generation.standing == Standing::Good);
         let content = generation.as_ref().map(|generation| &generation.content);
+        let trust_version = shared.ledger.facts().trust_version;
         Self {
             host_id: host_id.clone(),
             epoch: content.map(|content| content.epoch),
             version: content.map(|content| content.version),
             digest: content.map(|content| content.digest),
-            trust_version: shared.ledger.facts().trust_version,
-            need_full: content.is_none(),
+            trust_version,
+            need_full: content.is_none() || trust_version.is_none(),
         }
     }
 }

@@ -9,7 +9,7 @@ use miosa_snapshot::{Admission, FloorCheck, Held, HostIdentity, OpenedKeys, Trus
 use super::{Intake, KnownFloor, Refused, Shared, Sockets};
 use crate::cache::Cache;
 use crate::clock::Now;
-use crate::disk::DiskError;
+use crate::disk::{self, DiskError};
 use crate::failure::in_one_line;
 use crate::floor::Floors;
 use crate::generation::{Content, Source};
@@ -28,6 +28,8 @@ struct Chain {
     held: Option<Held>,
     /// The last update that was applied, and what is served after it.
     tip: Option<(Verified, Arc<Content>)>,
+    /// Something that may be good could not be read, so what does not fit may be good as well.
+    is_in_doubt: bool,
 }
 
 impl Intake {
@@ -45,6 +47,9 @@ impl Intake {
         let keys = OpenedKeys::new();
         let mut intake =
             Self { host, trust, keys, cache, floors, floor: KnownFloor::Lost, held: None, sockets, shared };
+        // A refusal under half of the trust is no verdict.
+        let is_in_doubt =
+            !broken.is_empty() || intake.trust.unread().is_some() || intake.trust.trust().is_none();
         for link in broken {
             let name = link.path.file_name().unwrap_or_default().to_string_lossy();
             intake.set_aside(
@@ -54,17 +59,31 @@ impl Intake {
                 &in_one_line(&link.reason),
             );
         }
+        if let Some(link) = intake.trust.unread() {
+            intake.shared.alarm("trust_unreadable", &in_one_line(&link.reason));
+        }
         intake.shared.ledger.set_trust_version(intake.trust.trust().map(Trust::version));
         let now = intake.shared.clock.now();
         intake.read_floor();
-        intake.read_cache(now)?;
-        intake.shared.ledger.set_set_aside(intake.cache.all_set_aside());
+        intake.read_cache(now, is_in_doubt)?;
         Ok(intake)
+    }
+
+    /// Looks at what is kept once more, now that there is a trust document to verify it under. What it
+    /// does not verify stays: the one that does may be the next.
+    pub(super) fn restore_under_new_trust(&mut self) {
+        let now = self.shared.clock.now();
+        if let Err(error) = self.read_cache(now, true) {
+            tracing::error!(event = "not_restored", error = in_one_line(&error), "cannot read what was kept");
+        }
     }
 
     fn read_floor(&mut self) {
         let found = self.floors.read();
         for copy in &found.unreadable {
+            if disk::is_obstructed(copy) {
+                self.set_aside_file(copy, "unknown_file", "it is not a regular file");
+            }
             let alarm = if found.floor.is_some() { "floor_damaged" } else { "floor_lost" };
             self.shared.alarm(alarm, &format!("cannot read a copy of the floor, {}", copy.display()));
         }
@@ -77,15 +96,21 @@ impl Intake {
         }
     }
 
-    fn read_cache(&mut self, now: Now) -> Result<(), RestoreError> {
+    fn read_cache(&mut self, now: Now, is_in_doubt: bool) -> Result<(), RestoreError> {
+        let read = self.read_cache_files(now, is_in_doubt);
+        self.shared.ledger.set_set_aside(self.cache.all_set_aside());
+        read
+    }
+
+    fn read_cache_files(&mut self, now: Now, is_in_doubt: bool) -> Result<(), RestoreError> {
         let contents = self.cache.contents()?;
         for path in &contents.foreign {
             self.set_aside_file(path, "unknown_file", "this daemon never wrote it");
         }
-        let mut chain = Chain::default();
+        let mut chain = Chain { is_in_doubt, ..Chain::default() };
         for path in &contents.updates {
             if let Err(refused) = self.extend(&mut chain, path, now) {
-                self.set_aside_file(path, refused.name(), &in_one_line(&refused));
+                self.put_away(&mut chain, path, &refused);
             }
         }
         if let Some(path) = &contents.heartbeat {
@@ -96,6 +121,9 @@ impl Intake {
                 "below_floor",
                 "the cache is older than what this host has accepted; it is not served",
             );
+            if chain.is_in_doubt {
+                return Ok(());
+            }
             for path in contents.updates.iter().chain(&contents.heartbeat).filter(|path| path.exists()) {
                 self.set_aside_file(path, "below_floor", "older than what this host has accepted");
             }
@@ -128,12 +156,26 @@ impl Intake {
     fn take_heartbeat(&mut self, chain: &mut Chain, path: &Path, now: Now) {
         match self.extend(chain, path, now) {
             Ok(()) => {}
-            Err(Refused::Judged(_)) => {
+            Err(Refused::Judged(_)) if !chain.is_in_doubt => {
                 // Gone or not, it will be judged the same next time.
                 let _left_over = self.cache.remove(path);
             }
-            Err(refused) => self.set_aside_file(path, refused.name(), &in_one_line(&refused)),
+            Err(refused) => self.put_away(chain, path, &refused),
         }
+    }
+
+    /// Sets a refused file aside; but one that could not be read, or be judged without what could not
+    /// be read, stays for the next look.
+    fn put_away(&self, chain: &mut Chain, path: &Path, refused: &Refused) {
+        let (name, message) = (name_at_start(refused), in_one_line(refused));
+        let is_unread = matches!(refused, Refused::Disk(error) if !error.is_of_what_is_there());
+        chain.is_in_doubt |= is_unread;
+        if !chain.is_in_doubt {
+            return self.set_aside_file(path, name, &message);
+        }
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        tracing::error!(event = "left_in_place", file = %file, reason = name, message, "a kept file is not served");
+        self.count_refused(name, &file, &message);
     }
 
     /// Position only: a lost heartbeat makes what is held older, not another.
@@ -173,10 +215,16 @@ impl Intake {
         let moved = self.cache.set_aside(path, name, reason);
         let left = moved.err().map(|error| in_one_line(&error));
         tracing::error!(event = "set_aside", file = name, reason, message, left, "a kept file is not served");
-        self.shared.ledger.count_refused(
-            reason,
-            format!("{name}: {message}"),
-            self.shared.clock.now().unix_ms,
-        );
+        self.count_refused(reason, name, message);
     }
+
+    fn count_refused(&self, reason: &'static str, name: &str, message: &str) {
+        let at = self.shared.clock.now().unix_ms;
+        self.shared.ledger.count_refused(reason, format!("{name}: {message}"), at);
+    }
+}
+
+/// As it is called when it came from outside; but a file that was not read was not kept badly.
+fn name_at_start(refused: &Refused) -> &'static str {
+    if matches!(refused, Refused::Disk(_)) { "unreadable" } else { refused.name() }
 }

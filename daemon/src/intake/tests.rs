@@ -10,6 +10,7 @@ use miosa_snapshot::{Age, Digest, HostId, HostPrivateKey};
 
 use super::*;
 use crate::clock::stepped::Hands;
+use crate::disk;
 use crate::floor::GROUND;
 use crate::generation::Unservable;
 use crate::host::HostFile;
@@ -300,7 +301,7 @@ fn a_flipped_bit_in_the_heartbeat_costs_its_youth_only() {
 }
 
 #[test]
-fn a_flipped_bit_in_the_trust_document_leaves_nothing_to_believe_until_it_comes_again() {
+fn without_trust_the_cache_stays_and_is_served_once_the_document_comes_again() {
     let mut world = World::new();
     let trust = world.publisher.trust(1);
     let mut intake = world.start();
@@ -308,11 +309,62 @@ fn a_flipped_bit_in_the_trust_document_leaves_nothing_to_believe_until_it_comes_
     flip(&world.state.trust().join("1.json"), 1_234);
     let mut intake = world.start();
     assert_eq!(world.greeting(), Err(Unservable::NotReady));
-    assert_eq!(world.set_aside(), ["pin_mismatch", "no_trust"]);
+    assert_eq!(world.set_aside(), ["pin_mismatch"]);
+    assert_eq!(world.cached().len(), 1);
+    assert!(Position::now(&world.file.host_id, &world.shared).need_full);
     assert_eq!(name(intake.take_update(&world.publisher.full(2, greeting("x")))), "no_trust");
     intake.take_trust(&trust).unwrap();
+    assert_eq!(world.greeting().unwrap(), "hello");
+    assert!(!Position::now(&world.file.host_id, &world.shared).need_full);
     intake.take_update(&world.publisher.full(2, greeting("again"))).unwrap();
     assert_eq!(world.greeting().unwrap(), "again");
+}
+
+#[test]
+fn a_trust_document_or_update_that_cannot_be_read_just_now_stays_where_it_is() {
+    let mut world = World::new();
+    let trust = world.publisher.trust(1);
+    let mut intake = world.start();
+    let one = world.publisher.full(1, greeting("one"));
+    intake.take_update(&one).unwrap();
+    intake.take_update(&world.publisher.incremental(2, 1, &one, &Change::default())).unwrap();
+    let before = world.image();
+    for unreadable in [world.state.trust().join("1.json"), before[0].0.clone(), before[1].0.clone()] {
+        disk::faults::make_unreadable(Some(unreadable));
+        world.start();
+        assert_eq!(world.greeting(), Err(Unservable::NotReady));
+        assert!(world.set_aside().is_empty());
+        disk::faults::make_unreadable(None);
+        assert_eq!(world.image(), before);
+        assert_eq!(fs::read(world.state.trust().join("1.json")).unwrap(), trust);
+    }
+    assert!(world.shared.ledger.facts().refused.contains_key("unreadable"));
+    world.start();
+    assert_eq!(world.greeting().unwrap(), "one");
+    assert!(world.alarms().is_empty());
+}
+
+#[test]
+fn directories_in_the_place_of_kept_files_are_set_aside_and_written_over() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    intake.take_update(&world.publisher.full(1, greeting("one"))).unwrap();
+    let [floor, _] = world.state.floors();
+    fs::remove_file(&floor).unwrap();
+    for place in
+        [floor, world.state.cache().join("heartbeat.json"), world.state.cache().join(".new-heartbeat.json")]
+    {
+        fs::create_dir_all(place.join("deep")).unwrap();
+    }
+    let mut intake = world.start();
+    assert_eq!(world.greeting().unwrap(), "one");
+    assert_eq!(world.set_aside(), ["unknown_file", "unknown_file"]);
+    let two = world.publisher.full(2, greeting("two"));
+    intake.take_update(&two).unwrap();
+    intake.take_update(&world.publisher.heartbeat(2, &two)).unwrap();
+    world.start();
+    assert_eq!(world.greeting().unwrap(), "two");
+    assert!(world.alarms().is_empty());
 }
 
 #[test]

@@ -62,8 +62,11 @@ fn a_flipped_bit_in_the_trust_document_is_set_aside_and_healed_by_the_same_docum
     host.start();
     let status = host.status();
     assert_eq!((&status["ready"], &status["trust_version"]), (&false.into(), &serde_json::Value::Null));
+    let words = String::from_utf8(host.run(&["status"]).stdout).unwrap();
+    assert!(words.contains("a trust document and a full update"), "{words}");
     write(&host.path("trust.json"), &host.publisher.trust(1));
     assert!(host.run(&["push", host.path("trust.json").to_str().unwrap()]).status.success());
+    assert_eq!(host.greeting("sbx-1"), "kept");
     host.publish(2, resources(&[("sbx-1", "t1", "healed")]));
     assert_eq!(host.greeting("sbx-1"), "healed");
 }
@@ -95,6 +98,6 @@ fn whatever_lies_in_the_cache_directory_stops_nothing() {
     fs::create_dir(host.state("cache/directory")).unwrap();
     host.start();
     assert_eq!(host.greeting("sbx-1"), "kept");
-    assert_eq!(host.status()["set_aside"].as_array().unwrap().len(), 3);
+    assert_eq!(host.status()["set_aside"].as_array().unwrap().len(), 4);
     assert!(outside.exists());
 }
