@@ -169,6 +169,36 @@ async fn a_resource_has_so_many_runs_at_a_time() {
 }
 
 #[tokio::test]
+async fn what_a_profile_may_say_fits_the_variables_that_tell_it() {
+    let Some(control) = open().await else { return };
+    let (platform, host) = (platform(&control), Host::enroll(&control, "h1").await);
+    // As JSON, each is as long as it may be.
+    let text = |bytes: usize| "x".repeat(bytes);
+    let profile = json!({
+        "name": "p", "runtime": "custom", "is_default": true,
+        "tools": vec![text(64); 978],
+        "connectors": [text(65_536 - r#"[""]"#.len())],
+        "policy": {"x": text(65_536 - r#"{"x":""}"#.len())},
+        "env": {"MIOSA_AGENT_COMMAND": "true"},
+    });
+    control.tenant("acme").post("/api/v1/agent-runtime-profiles", profile).send().await.data(201);
+    platform.post("/platform/v1/resources", sandbox("sbx-1", "acme", &host)).send().await.data(201);
+    let policy = json!({"y": text(16 * 1024 - r#"{"y":""}"#.len())});
+    let runs = "/platform/v1/resources/sbx-1/runs";
+    let run = platform.post(runs, json!({"approval_policy": policy, "command": "true"})).send().await;
+    let path = format!("/platform/v1/resources/sbx-1/explain?run={}", id_of(&run));
+    let explained = platform.get(&path).send().await.data(200);
+    let told = explained["variables"].as_array().unwrap().iter().map(|variable| &variable["name"]);
+    assert_eq!(
+        told.filter(|name| name.as_str().unwrap().starts_with("MIOSA_AGENT_")).count(),
+        6,
+        "{explained}"
+    );
+    let longer = json!({"approval_policy": {"y": text(16 * 1024)}});
+    assert_eq!(platform.post(runs, longer).send().await.bad_fields(), ["approval_policy"]);
+}
+
+#[tokio::test]
 async fn everything_wrong_with_a_run_is_told_at_once() {
     let Some(control) = open().await else { return };
     let (platform, host) = (platform(&control), Host::enroll(&control, "h1").await);
