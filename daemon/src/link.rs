@@ -7,6 +7,7 @@ mod lines;
 mod reporter;
 
 use std::io;
+use std::time::Duration;
 
 use tokio::runtime::Builder;
 
@@ -78,6 +79,7 @@ impl LinkError {
 async fn keep_linked(carrier: &Carrier) {
     let mut backoff = Backoff::default();
     let mut beginning = Beginning::Position;
+    let mut is_serve_missing = false;
     loop {
         let end = carrier.session(beginning, &mut backoff).await;
         if matches!(end, SessionEnd::Moved) {
@@ -85,6 +87,17 @@ async fn keep_linked(carrier: &Carrier) {
             beginning = Beginning::Position;
             continue;
         }
+        if matches!(end, SessionEnd::Intake(_)) {
+            // No fault of the control plane's, and it costs it nothing: `serve` is asked first.
+            if !is_serve_missing {
+                let error = in_one_line(&end);
+                tracing::warn!(event = "no_serve", error, "waiting for `miosad serve`");
+            }
+            is_serve_missing = true;
+            tokio::time::sleep(SERVE_PAUSE).await;
+            continue;
+        }
+        is_serve_missing = false;
         let need_full = matches!(end, SessionEnd::NeedFull);
         let was_position = beginning == Beginning::Position;
         beginning = if need_full { Beginning::Nothing } else { Beginning::Position };
@@ -102,3 +115,6 @@ async fn keep_linked(carrier: &Carrier) {
         tokio::time::sleep(pause).await;
     }
 }
+
+/// How often `serve` is looked for while it is not there: a restart of it costs no more.
+const SERVE_PAUSE: Duration = Duration::from_secs(1);

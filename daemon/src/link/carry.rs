@@ -53,6 +53,11 @@ pub(super) enum SessionEnd {
     NeedFull,
     #[error("`miosad serve` does not stand where this session left it")]
     Moved,
+    /// The stream went past what was not kept, so it has to be sent again.
+    #[error("`miosad serve` could not keep what it was handed ({0})")]
+    NotKept(String),
+    #[error("`miosad serve` refused {MAX_REFUSALS} in a row, the last as {0}")]
+    Refusals(String),
 }
 
 impl Carrier {
@@ -92,23 +97,31 @@ impl Carrier {
         let mut lines = self.open(&mut stream, beginning, &position).await?;
         tracing::info!(event = "link_up", version = position.version, "linked to the control plane");
         standings.send_replace(Some(Standing::at(&position, None)));
+        let mut refused_in_a_row = 0_u32;
         loop {
             let refusal = match self.next_line(&mut lines, &position).await? {
                 Line::Empty | Line::Unknown => continue,
                 Line::Trust(envelope) => self.hand_over("/v1/trust", envelope).await?,
                 Line::Update(envelope) => self.hand_over("/v1/updates", envelope).await?,
             };
-            let need_full = refusal.as_ref().is_some_and(|refusal| refusal.code == NEED_FULL);
+            let code = refusal.as_ref().map(|refusal| refusal.code.clone());
             match &refusal {
-                None => backoff.reset(),
+                None => {
+                    backoff.reset();
+                    refused_in_a_row = 0;
+                }
                 Some(Refusal { code, message }) => {
-                    tracing::warn!(event = "refused", code, message, "not accepted")
+                    tracing::warn!(event = "refused", code, message, "not accepted");
+                    refused_in_a_row = refused_in_a_row.saturating_add(1);
                 }
             }
             position = self.position().await?;
             standings.send_replace(Some(Standing::at(&position, refusal)));
-            if need_full {
-                return Err(SessionEnd::NeedFull);
+            match code {
+                // Without trust too it takes everything, which the control plane begins with the trust.
+                Some(code) if code == NEED_FULL || code == NO_TRUST => return Err(SessionEnd::NeedFull),
+                Some(code) if refused_in_a_row >= MAX_REFUSALS => return Err(SessionEnd::Refusals(code)),
+                _ => {}
             }
         }
     }
@@ -168,15 +181,28 @@ impl Carrier {
         Ok(Lines::new(answer.into_body()))
     }
 
-    /// Hands an envelope to `serve`, which answers once it is durable and served, or says why not.
+    /// Hands an envelope to `serve`, which answers once it is durable and served, or says why not. What
+    /// it could not keep was not judged, and is handed over again.
     async fn hand_over(&self, path: &str, envelope: String) -> Result<Option<Refusal>, SessionEnd> {
-        let answer = self.ask_intake(Method::PUT, path, envelope.into()).await?;
-        if answer.status == StatusCode::OK {
-            return Ok(None);
+        let envelope = Bytes::from(envelope);
+        let mut tries_left = TRIES;
+        loop {
+            let answer = self.ask_intake(Method::PUT, path, envelope.clone()).await?;
+            if answer.status == StatusCode::OK {
+                return Ok(None);
+            }
+            let body: Option<ErrorBody> = serde_json::from_slice(&answer.body).ok();
+            let ErrorBody { error } = body.ok_or(SessionEnd::IntakeAnswer(answer.status))?;
+            if answer.status != StatusCode::SERVICE_UNAVAILABLE {
+                return Ok(Some(Refusal { code: error.code, message: error.message }));
+            }
+            tracing::warn!(event = "not_kept", code = error.code, message = error.message, "not kept");
+            tries_left = tries_left.saturating_sub(1);
+            if tries_left == 0 {
+                return Err(SessionEnd::NotKept(error.code));
+            }
+            tokio::time::sleep(TRY_AGAIN).await;
         }
-        let body: Option<ErrorBody> = serde_json::from_slice(&answer.body).ok();
-        let ErrorBody { error } = body.ok_or(SessionEnd::IntakeAnswer(answer.status))?;
-        Ok(Some(Refusal { code: error.code, message: error.message }))
     }
 
     /// On a connection of its own each time: between two updates `serve` may have been restarted.
@@ -187,6 +213,14 @@ impl Carrier {
 }
 
 const NEED_FULL: &str = "need_full";
+const NO_TRUST: &str = "no_trust";
+
+/// How often an envelope is handed over to a `serve` that can't keep it, and how far apart.
+const TRIES: u32 = 5;
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// A control plane that only sends what is refused is left alone for a while.
+const MAX_REFUSALS: u32 = 16;
 
 /// How often `serve` is asked where it stands while the stream is quiet: what a restart of it with a
 /// damaged cache costs at most, before the control plane is asked for everything.

@@ -1,5 +1,7 @@
 //! The way from a control plane to the resource's socket, and what the control plane learns.
 
+use std::fs;
+
 use data_encoding::BASE64;
 use miosa_snapshot::{Digest, HostPublicKey};
 use nix::sys::signal::Signal;
@@ -97,6 +99,64 @@ fn a_link_begins_where_the_host_stands_and_from_nothing_when_that_does_not_fit()
     control.will_stream(vec![]);
     control.hang_up();
     eventually("it is back", || control.requests("/host/v1/updates").len() == 3);
+}
+
+#[test]
+fn what_serve_could_not_keep_is_handed_over_again() {
+    let control = Control::start();
+    let host = enrolled(&control);
+    // No directory, no place to write.
+    let (cache, away) = (host.state("cache"), host.path("away"));
+    fs::rename(&cache, &away).unwrap();
+    control.will_stream(vec![update(&host.publisher.full(1, resources(&[("sbx-1", "t1", "late")])))]);
+    let _link = host.spawn("link");
+    eventually("it was not kept", || host.log("link").contains("not_kept"));
+    fs::rename(&away, &cache).unwrap();
+    eventually("it is kept after all", || host.status()["version"] == 1);
+    assert_eq!(control.requests("/host/v1/updates").len(), 1, "in the same session");
+}
+
+#[test]
+fn a_link_leaves_a_control_plane_that_only_sends_what_is_refused() {
+    let control = Control::start();
+    let host = enrolled(&control);
+    host.publish(9, resources(&[]));
+    let refused = update(&host.publisher.full(1, resources(&[])));
+    control.will_stream(vec![refused; 40]);
+    let _link = host.spawn("link");
+    eventually("it came anew", || control.requests("/host/v1/updates").len() == 2);
+    assert_eq!(host.status()["refused"]["stale_version"], 16);
+    assert!(host.log("link").contains("refused 16 in a row"), "{}", host.log("link"));
+}
+
+#[test]
+fn a_host_that_lost_its_trust_asks_for_everything() {
+    let control = Control::start();
+    let mut host = enrolled(&control);
+    host.publish(1, resources(&[("sbx-1", "t1", "kept")]));
+    host.stop();
+    fs::remove_file(host.state("trust/1.json")).unwrap();
+    host.start();
+    let trust = String::from_utf8(host.publisher.trust(1)).unwrap();
+    let second = host.publisher.full(2, resources(&[("sbx-1", "t1", "again")]));
+    control.will_stream(vec![format!("{{\"trust\":{trust}}}"), update(&second)]);
+    let _link = host.spawn("link");
+    eventually("it serves again", || host.status()["version"] == 2);
+    assert_eq!(control.requests("/host/v1/updates")[0].target, "/host/v1/updates");
+}
+
+#[test]
+fn a_link_waits_for_serve_without_asking_the_control_plane() {
+    let control = Control::start();
+    let mut host = enrolled(&control);
+    host.stop();
+    control.will_stream(vec![update(&host.publisher.full(1, resources(&[("sbx-1", "t1", "x")])))]);
+    let link = host.spawn("link");
+    eventually("it waits", || host.log("link").contains("no_serve"));
+    assert!(control.requests("/host/v1/updates").is_empty());
+    host.start();
+    eventually("it is served", || host.status()["version"] == 1);
+    assert!(link.end(Signal::SIGTERM).success());
 }
 
 #[test]
