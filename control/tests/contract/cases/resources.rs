@@ -337,18 +337,19 @@ async fn a_post_sent_again_waits_for_its_own_change() {
     let elsewhere = Host::enroll(&control, "h2").await;
     let mut stream = host.connect().await;
     host.follow_state(&mut stream).await;
-    let post = |path: &'static str, body: Value| {
+    let post = |path: &'static str, wait: u8, body: Value| {
         let platform = platform.clone();
-        async move { platform.post(path, body).header("idempotency-key", path).send().await }
+        let waiting = format!("{path}?wait={wait}");
+        async move { platform.post(&waiting, body).header("idempotency-key", path).send().await }
     };
-    let (resources, runs) = ("/platform/v1/resources?wait=2", "/platform/v1/resources/sbx-1/runs?wait=2");
+    let (resources, runs) = ("/platform/v1/resources", "/platform/v1/resources/sbx-1/runs");
     let body = sandbox("sbx-1", "acme", &host);
-    tokio::join!(post(resources, body.clone()), host.follow_state(&mut stream));
-    tokio::join!(post(runs, json!({})), host.follow_state(&mut stream));
+    tokio::join!(post(resources, 20, body.clone()), host.follow_state(&mut stream));
+    tokio::join!(post(runs, 20, json!({})), host.follow_state(&mut stream));
     // What the tenant does elsewhere is no concern of this host.
     platform.post("/platform/v1/resources", sandbox("sbx-2", "acme", &elsewhere)).send().await.data(201);
     for (path, body) in [(resources, body), (runs, json!({}))] {
-        let again = post(path, body).await;
+        let again = post(path, 0, body).await;
         assert_eq!(again.header("idempotency-replayed"), Some("true"));
         assert_eq!(again.header("miosa-applied"), Some("yes"), "{path}");
     }
