@@ -169,6 +169,22 @@ const POLL_EVERY: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::testing::{TestStore, entry, origin};
+
+    #[tokio::test]
+    async fn what_was_found_is_told_until_it_is_dealt_with() {
+        let test = TestStore::open().await;
+        let mut look = Look::new(test.store.feed().subscribe());
+        look.gather(&test.store).await.unwrap();
+        let write = test.store.begin(&origin()).await.unwrap();
+        write.commit(entry("t", "x")).await.unwrap();
+        for _look in 0..2 {
+            let touched = look.gather(&test.store).await.unwrap();
+            assert_eq!(touched.tenants, BTreeSet::from(["t".to_owned()]));
+        }
+        look.forget();
+        assert_eq!(*look.gather(&test.store).await.unwrap(), Touched::default());
+    }
 
     #[test]
     fn changes_may_be_told_in_any_order() {

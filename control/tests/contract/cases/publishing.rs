@@ -454,6 +454,8 @@ async fn a_change_outlives_a_database_that_fails_for_a_moment() {
     platform.post("/platform/v1/resources", sandbox("sbx-1", "acme", &host)).send().await.data(201);
     let mut stream = host.connect().await;
     host.follow_until(&mut stream, |records| records.resources.len() == 1).await;
+    // Nothing is left to be found by looking for it from time to time.
+    assert!(stream.is_silent(Duration::from_millis(1500)).await);
     control.sql("ALTER TABLE resources RENAME TO resources_away").await;
     let variable = json!({"scope": "tenant", "name": "A", "value": "1"});
     acme.post("/api/v1/runtime-env", variable).send().await.data(201);
