@@ -21,7 +21,6 @@ main() {
     explain
     change_a_value
     survive_an_outage
-    say "" "${bold}Done.${plain} Everything ran in $work, which is gone now."
 }
 
 prepare() {
@@ -78,7 +77,7 @@ enroll_host() {
 }
 
 create_configuration() {
-    next "Create the profile and the secret of the API documents, and a variable in each of eight layers"
+    next "Create the profile and the secret of the API reference, and variables in the six layers of a tenant's scopes"
     local secret='sk-ant-api03-this-is-a-demo-key-and-opens-nothing-abcd'
     typed "curl -X POST $url/api/v1/agent-runtime-profiles -d '{\"name\": \"Default app builder\", \"runtime\": \"claude-code\", …}'"
     tenant POST agent-runtime-profiles '{
@@ -113,11 +112,11 @@ create_configuration() {
             }' "$scope" >/dev/null
         done
     done
-    ok "1 profile, 1 secret (shown as $(field preview <"$work/secret.json")), 12 variables in 6 of the layers"
+    ok "1 profile, 1 secret (shown as $(field preview <"$work/secret.json")), 2 variables in each of the 6 layers"
 }
 
 place_sandboxes() {
-    next "Place two sandboxes on the host, with variables of their own, and start a run on each"
+    next "Place two sandboxes on the host and start a run on each: the layers seven and eight"
     local sandbox
     for sandbox in sbx-1 sbx-2; do
         typed "curl -X POST $url/platform/v1/resources?wait=10 -d '{\"id\": \"$sandbox\", \"kind\": \"sandbox\", …}'"
@@ -289,11 +288,17 @@ fail() {
 clean_up() {
     local status=$?
     trap - EXIT
+    # A second Ctrl-C must not leave half of it behind.
+    trap '' INT TERM
     set +e
     [ "$status" -ne 1 ] || echo "  ${red}✗ step $step did not go as told${plain}" >&2
     for pid in "${pids[@]:-}"; do [ -n "$pid" ] && kill "$pid" 2>/dev/null; done
     wait 2>/dev/null
     rm -rf "$work"
+    case $status in
+        0) say "" "${bold}Done.${plain} Everything ran in $work, which is gone now." ;;
+        130 | 143) say "" "Interrupted: everything is stopped, and $work is removed." ;;
+    esac
     exit "$status"
 }
 
