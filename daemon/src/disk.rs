@@ -62,12 +62,18 @@ pub(crate) fn replace_copies(paths: &[&Path], bytes: &[u8]) -> Result<(), DiskEr
 /// Reads a regular file of at most `limit` bytes, and no link. The bytes are wiped when dropped, since
 /// they may be a key.
 pub(crate) fn read(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, DiskError> {
-    read_with(OFlag::O_NOFOLLOW, path, limit)
+    read_with(OFlag::O_NOFOLLOW, path, limit).map(|(bytes, _)| bytes)
+}
+
+/// The same, with the permission bits of the very file that was read.
+pub(crate) fn read_with_mode(path: &Path, limit: usize) -> Result<(Zeroizing<Vec<u8>>, u32), DiskError> {
+    let (bytes, metadata) = read_with(OFlag::O_NOFOLLOW, path, limit)?;
+    Ok((bytes, metadata.mode() & PERMISSION_BITS))
 }
 
 /// The same for a file that an operator named, who may have named a link.
 pub(crate) fn read_named(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, DiskError> {
-    read_with(OFlag::empty(), path, limit)
+    read_with(OFlag::empty(), path, limit).map(|(bytes, _)| bytes)
 }
 
 /// Removes a file. One that is not there is no error. Not durable: a file that a power cut brings
@@ -160,6 +166,13 @@ pub(crate) fn open_directory(path: &Path) -> Result<File, DiskError> {
     })
 }
 
+/// The permission bits of a directory.
+pub(crate) fn directory_mode(path: &Path) -> Result<u32, DiskError> {
+    let failed = |source| DiskError { attempt: "look at the directory", path: path.to_owned(), source };
+    let metadata = fs::metadata(path).map_err(failed)?;
+    Ok(metadata.mode() & PERMISSION_BITS)
+}
+
 /// Takes a directory for this process alone, for as long as the lock is kept. `None`: another process
 /// has it.
 pub(crate) fn lock_directory(path: &Path) -> Result<Option<Flock<File>>, DiskError> {
@@ -184,7 +197,11 @@ impl DiskError {
     }
 }
 
-fn read_with(flags: OFlag, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, DiskError> {
+fn read_with(
+    flags: OFlag,
+    path: &Path,
+    limit: usize,
+) -> Result<(Zeroizing<Vec<u8>>, fs::Metadata), DiskError> {
     let failed = |source| DiskError { attempt: "read", path: path.to_owned(), source };
     #[cfg(test)]
     faults::check(path).map_err(failed)?;
@@ -203,7 +220,7 @@ fn read_with(flags: OFlag, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8
     let capacity = usize::try_from(metadata.len()).unwrap_or(0).saturating_add(1);
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
     file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    Ok((bytes, metadata))
 }
 
 fn write_new(temporary: &Path, directory: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -267,6 +284,7 @@ const OBSTACLE_PREFIX: &str = "obstacle-";
 
 const SECRET: u32 = 0o600;
 const PRIVATE: u32 = 0o700;
+const PERMISSION_BITS: u32 = 0o777;
 const ALL_MODE_BITS: u32 = 0o7777;
 
 /// Reads that fail as on a faulty disk, on the thread that asked for it.

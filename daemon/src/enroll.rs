@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
 use miosa_snapshot::{
-    Digest, HostId, HostKeyError, HostPrivateKey, HostPublicKey, MAX_TRUST_BYTES, TrustError,
+    Digest, HostId, HostKeyError, HostPrivateKey, HostPublicKey, MAX_TRUST_BYTES, Trust, TrustError,
 };
 use nix::fcntl::Flock;
+use zeroize::Zeroizing;
 
 pub(crate) use join::{Join, JoinError};
 
@@ -72,18 +73,42 @@ pub enum EnrollError {
 /// failure before leaves it none.
 pub fn enroll(settings: &Settings, how: &Enroll) -> Result<(), EnrollError> {
     let state = &settings.state;
+    let way = Way::read(how)?;
     let _lock = prepare(state)?;
     let key = HostPrivateKey::generate()?;
     host::store_key(state, &key)?;
-    let host = match (&how.control, &how.token, &how.trust, &how.host_id) {
-        (Some(url), Some(token), _, _) => join(state, url, token, how.ca.as_deref(), &key.public())?,
-        (_, _, Some(trust), Some(host_id)) => trust_alone(state, trust, host_id)?,
-        (Some(_), None, _, _) => return Err(EnrollError::Missing("--token")),
-        _ => return Err(EnrollError::Missing("--control and --token, or --trust and --host-id")),
+    let host = match &way {
+        Way::Join { url, ca, join } => join_control(state, url, ca.clone(), join, &key.public())?,
+        Way::TrustAlone { trust, host_id } => trust_alone(state, trust, host_id)?,
     };
     Floors::new(state.floors()).write(&GROUND)?;
     host.store(state)?;
     print(&host, &key.public(), how)
+}
+
+/// How this machine becomes a host: all that can be checked before anything is written, is.
+enum Way<'a> {
+    Join { url: &'a str, ca: Option<String>, join: Join },
+    TrustAlone { trust: Zeroizing<Vec<u8>>, host_id: &'a HostId },
+}
+
+impl<'a> Way<'a> {
+    fn read(how: &'a Enroll) -> Result<Self, EnrollError> {
+        match (&how.control, &how.token, &how.trust, &how.host_id) {
+            (Some(url), Some(token), _, _) => {
+                let ca = how.ca.as_deref().map(read_ca).transpose()?;
+                let join = Join::new(url, token, ca.as_deref())?;
+                Ok(Self::Join { url, ca, join })
+            }
+            (_, _, Some(trust), Some(host_id)) => {
+                let trust = disk::read_named(trust, MAX_TRUST_BYTES)?;
+                Trust::pin(&trust, &Digest::of(&trust))?;
+                Ok(Self::TrustAlone { trust, host_id })
+            }
+            (Some(_), None, _, _) => Err(EnrollError::Missing("--token")),
+            _ => Err(EnrollError::Missing("--control and --token, or --trust and --host-id")),
+        }
+    }
 }
 
 /// Erases what makes this machine a host. Doing it twice is no error.
@@ -125,15 +150,13 @@ fn lock(state: &StateDir) -> Result<Flock<File>, EnrollError> {
     disk::lock_directory(state.path())?.ok_or_else(|| EnrollError::InUse(state.path().to_owned()))
 }
 
-fn join(
+fn join_control(
     state: &StateDir,
     url: &str,
-    token: &str,
-    ca: Option<&Path>,
+    ca: Option<String>,
+    join: &Join,
     public: &HostPublicKey,
 ) -> Result<HostFile, EnrollError> {
-    let ca = ca.map(read_ca).transpose()?;
-    let join = Join::new(url, token, ca.as_deref())?;
     let joined = join.ask(public)?;
     keep_trust(state, join.pinned(), joined.trust())?;
     let (host_id, name, token) = joined.into_host();
@@ -141,11 +164,10 @@ fn join(
     Ok(HostFile { host_id, name, trust: *join.pinned() })
 }
 
-fn trust_alone(state: &StateDir, trust: &Path, host_id: &HostId) -> Result<HostFile, EnrollError> {
-    let bytes = disk::read_named(trust, MAX_TRUST_BYTES)?;
+fn trust_alone(state: &StateDir, trust: &[u8], host_id: &HostId) -> Result<HostFile, EnrollError> {
     // Whoever names the file vouches for it; from here on it is pinned.
-    let pinned = Digest::of(&bytes);
-    keep_trust(state, &pinned, [bytes.as_slice()])?;
+    let pinned = Digest::of(trust);
+    keep_trust(state, &pinned, [trust])?;
     Ok(HostFile { host_id: host_id.clone(), name: host_id.to_string(), trust: pinned })
 }
 

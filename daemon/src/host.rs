@@ -2,7 +2,6 @@
 //! in, checked values out; how they come to be is in `enroll`.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
@@ -61,9 +60,14 @@ pub enum HostError {
     /// The file is not of its form. What is in it may be secret, so it is not quoted.
     #[error("cannot use {0}: it is damaged; run `miosad unenroll` and enroll again")]
     Damaged(PathBuf),
-    /// Others may read the private key.
+    /// The private key was lost.
     #[error(
-        "cannot use {path}: its mode is {mode:03o} and others may read it; if nobody did, set it to 600, else enroll again"
+        "cannot find the host's key {0}: put it back from a backup, or run `miosad unenroll` and enroll again"
+    )]
+    NoKey(PathBuf),
+    /// Others may read or change the private key.
+    #[error(
+        "cannot use {path}: its mode is {mode:03o} and others may read or change it; if nobody did, set it to 600, else enroll again"
     )]
     Exposed {
         /// The key file.
@@ -136,9 +140,11 @@ impl Serialize for HostToken {
 /// The host's private key: 32 bytes as one line of base64.
 pub(crate) fn load_key(state: &StateDir) -> Result<HostPrivateKey, HostError> {
     let path = state.host_key();
-    let text = disk::read(&path, MAX_KEY_BYTES)?;
-    let mode = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.mode() & 0o777);
-    if mode & OTHERS_READ != 0 {
+    let (text, mode) = match disk::read_with_mode(&path, MAX_KEY_BYTES) {
+        Err(error) if error.is_missing() => return Err(HostError::NoKey(path)),
+        read => read?,
+    };
+    if mode & ALL_BUT_OWNER != 0 {
         return Err(HostError::Exposed { path, mode });
     }
     decode_key(&text).ok_or(HostError::Damaged(path))
@@ -169,7 +175,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), DiskError> {
     disk::replace(path, &bytes)
 }
 
-const OTHERS_READ: u32 = 0o007;
+const ALL_BUT_OWNER: u32 = 0o077;
 const MAX_KEY_BYTES: usize = 1024;
 /// Holds a bundle of certificates.
 const MAX_JSON_BYTES: usize = 1024 * 1024;
@@ -197,9 +203,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state = state(&directory);
         store_key(&state, &HostPrivateKey::generate().unwrap()).unwrap();
-        fs::set_permissions(state.host_key(), fs::Permissions::from_mode(0o644)).unwrap();
-        let error = load_key(&state).err().unwrap().to_string();
-        assert!(error.contains("its mode is 644 and others may read it"), "{error}");
+        for mode in [0o644, 0o640, 0o620, 0o604] {
+            fs::set_permissions(state.host_key(), fs::Permissions::from_mode(mode)).unwrap();
+            let error = load_key(&state).err().unwrap().to_string();
+            assert!(error.contains(&format!("its mode is {mode:o} and others may")), "{error}");
+        }
     }
 
     #[test]
@@ -211,6 +219,7 @@ mod tests {
         disk::replace(&state.host(), b"{\"host_id\":\"../x\"}").unwrap();
         assert!(matches!(HostFile::load(&state), Err(HostError::Damaged(_))));
         assert!(matches!(LinkFile::load(&state), Err(HostError::NoLink)));
+        assert!(matches!(load_key(&state), Err(HostError::NoKey(_))));
         disk::replace(&state.host_key(), b"c2hvcnQ=").unwrap();
         assert!(matches!(load_key(&state), Err(HostError::Damaged(_))));
     }

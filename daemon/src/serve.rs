@@ -40,6 +40,14 @@ pub enum ServeError {
     /// Another process has the directory.
     #[error("cannot use {0}: another `miosad` is using it; stop that one, or name another directory")]
     InUse(PathBuf),
+    /// Whoever may write there could put any file in the place of another.
+    #[error("cannot use {path}: its mode is {mode:03o} and others may change what is in it; set it to 700")]
+    StateDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// The runtime directory is not safe.
     #[error("cannot use {path} for sockets: {problem}")]
     RuntimeDirectory {
@@ -95,7 +103,7 @@ impl ServeError {
         match self {
             Self::Host(HostError::Disk(_)) | Self::Disk(_) | Self::State(_) | Self::Start { .. } => false,
             Self::InUse(_) => false,
-            Self::Host(_) | Self::RuntimeDirectory { .. } => true,
+            Self::Host(_) | Self::StateDirectory { .. } | Self::RuntimeDirectory { .. } => true,
             Self::Bind(error) => matches!(error, BindError::PathTooLong { .. } | BindError::Occupied { .. }),
         }
     }
@@ -116,6 +124,7 @@ struct Daemon {
 impl Daemon {
     fn build(settings: &Settings, clock: Clock, runtime: &Handle) -> Result<Self, ServeError> {
         let file = HostFile::load(&settings.state)?;
+        check_state_directory(settings.state.path())?;
         let identity = HostIdentity { id: file.host_id.clone(), key: host::load_key(&settings.state)? };
         let state_lock = lock(disk::lock_directory(settings.state.path())?, settings.state.path())?;
         let runtime_lock = runtime_dir::take(settings.runtime.path())?;
@@ -208,10 +217,19 @@ fn listen(path: &std::path::Path, group: &str) -> Result<UnixListener, ServeErro
     UnixListener::from_std(listener).map_err(|source| ServeError::Start { what: "listening", source })
 }
 
+fn check_state_directory(path: &std::path::Path) -> Result<(), ServeError> {
+    let mode = disk::directory_mode(path)?;
+    if mode & OTHERS_WRITE != 0 {
+        return Err(ServeError::StateDirectory { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
 fn lock<T>(lock: Option<T>, path: &std::path::Path) -> Result<T, ServeError> {
     lock.ok_or_else(|| ServeError::InUse(path.to_owned()))
 }
 
+const OTHERS_WRITE: u32 = 0o022;
 const GROUP_MAY_CONNECT: u32 = 0o660;
 
 /// The groups of those who may ask, and of those who may bring updates.

@@ -45,7 +45,7 @@ fn what_is_no_trust_document_enrolls_nobody() {
     let refused = host.run(&["enroll", "--host-id", "host_1", "--trust", trust.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(error(&refused).starts_with("miosad: cannot trust the trust document: "), "{refused:?}");
-    assert!(!host.state("host.json").exists());
+    assert!(!host.path("state").exists(), "nothing was written");
 }
 
 #[test]
@@ -77,13 +77,41 @@ fn a_bad_configuration_is_refused_with_file_line_and_key() {
 }
 
 #[test]
+fn a_lost_key_is_told_with_what_to_do() {
+    let host = Host::enrolled();
+    fs::remove_file(host.state("host.key")).unwrap();
+    let failed = host.run(&["serve"]);
+    assert_eq!(failed.status.code(), Some(78));
+    assert!(
+        error(&failed).contains("host.key: put it back from a backup, or run `miosad unenroll`"),
+        "{failed:?}"
+    );
+}
+
+#[test]
+fn a_state_directory_that_others_may_change_is_not_used() {
+    let host = Host::enrolled();
+    for mode in [0o770, 0o702] {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(host.path("state"), permissions).unwrap();
+        let failed = host.run(&["serve"]);
+        assert_eq!(failed.status.code(), Some(78));
+        assert!(
+            error(&failed).contains(&format!("its mode is {mode:o} and others may change")),
+            "{failed:?}"
+        );
+        assert_eq!(error(&failed).lines().count(), 1);
+    }
+}
+
+#[test]
 fn a_key_that_others_may_read_is_not_used() {
     let host = Host::enrolled();
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o604);
     fs::set_permissions(host.state("host.key"), permissions).unwrap();
     let failed = host.run(&["serve"]);
     assert_eq!(failed.status.code(), Some(78));
-    assert!(error(&failed).contains("its mode is 604 and others may read it"), "{failed:?}");
+    assert!(error(&failed).contains("its mode is 604 and others may read or change it"), "{failed:?}");
 }
 
 #[test]

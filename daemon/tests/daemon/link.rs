@@ -202,4 +202,9 @@ fn a_refused_token_is_told_without_showing_it() {
     assert!(!error.contains("JJJJ"), "{error}");
     let plain = host.run(&["enroll", "--control", "http://control.example", "--token", &token]);
     assert!(String::from_utf8(plain.stderr).unwrap().contains("use https://"));
+    let blank = Host::blank();
+    for (url, token) in [("http://control.example", token.as_str()), (&control.url, "mjt_short")] {
+        assert_eq!(blank.run(&["enroll", "--control", url, "--token", token]).status.code(), Some(1));
+        assert!(!blank.path("state").exists(), "nothing was written");
+    }
 }
