@@ -291,13 +291,13 @@ clean_up() {
     # A second Ctrl-C must not leave half of it behind.
     trap '' INT TERM
     set +e
-    [ "$status" -ne 1 ] || echo "  ${red}✗ step $step did not go as told${plain}" >&2
     for pid in "${pids[@]:-}"; do [ -n "$pid" ] && kill "$pid" 2>/dev/null; done
     wait 2>/dev/null
     rm -rf "$work"
     case $status in
         0) say "" "${bold}Done.${plain} Everything ran in $work, which is gone now." ;;
-        130 | 143) say "" "Interrupted: everything is stopped, and $work is removed." ;;
+        130) say "" "Interrupted: everything is stopped, and $work is removed." ;;
+        *) echo "  ${red}✗ step $step did not go as told${plain}" >&2 ;;
     esac
     exit "$status"
 }
