@@ -2,7 +2,8 @@
 //! what a proxy, a browser or a smuggler could make of a resource's socket.
 
 use hyper::body::Body;
-use hyper::{Method, Request, StatusCode};
+use hyper::header::{CONTENT_LENGTH, HOST};
+use hyper::{Method, Request, StatusCode, Version};
 
 use super::reply::{self, Reply};
 
@@ -14,9 +15,12 @@ pub(crate) struct Rejection {
     message: String,
 }
 
-/// Checks what holds for every request that only reads: `GET`, origin form, no body, and no header
-/// that tells of a proxy, a browser or another protocol.
+/// Checks what holds for every request that only reads: HTTP/1.1, `GET`, origin form, one `Host`, no
+/// body, and no header that tells of a proxy, a browser or another protocol.
 pub(crate) fn check_plain_get<B: Body>(request: &Request<B>) -> Result<(), Rejection> {
+    if request.version() != Version::HTTP_11 {
+        return Err(Rejection::bad("only HTTP/1.1 is spoken here"));
+    }
     if request.method() != Method::GET {
         return Err(Rejection::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -26,6 +30,13 @@ pub(crate) fn check_plain_get<B: Body>(request: &Request<B>) -> Result<(), Rejec
     }
     if request.uri().scheme().is_some() || request.uri().authority().is_some() {
         return Err(Rejection::bad("the request target must be a path"));
+    }
+    // Two readers of one request must not come to two ends of it (RFC 9112, sections 3.2 and 6.3).
+    if request.headers().get_all(HOST).iter().count() != 1 {
+        return Err(Rejection::bad("a request here carries exactly one Host"));
+    }
+    if request.headers().get_all(CONTENT_LENGTH).iter().count() > 1 {
+        return Err(Rejection::bad("a request here carries at most one Content-Length"));
     }
     for name in request.headers().keys() {
         check_header(name.as_str(), request.body())?;
@@ -99,7 +110,7 @@ mod tests {
     use super::*;
 
     fn get(uri: &str, headers: &[(&str, &str)]) -> Request<Empty<Bytes>> {
-        let mut request = Request::get(uri);
+        let mut request = Request::get(uri).header("Host", "localhost");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -108,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_plain_get_passes() {
-        let headers = [("Host", "localhost"), ("If-None-Match", "\"x\""), ("Content-Length", "0")];
+        let headers = [("If-None-Match", "\"x\""), ("Content-Length", "0")];
         assert_eq!(check_plain_get(&get("/v1/resolve?run=r", &headers)), Ok(()));
     }
 
@@ -123,8 +134,10 @@ mod tests {
 
     #[test]
     fn bodies_other_methods_and_absolute_targets_are_refused() {
-        let with_body =
-            Request::get("/").header("Content-Length", "1").body(Full::new(Bytes::from_static(b"x")));
+        let with_body = Request::get("/")
+            .header("Host", "x")
+            .header("Content-Length", "1")
+            .body(Full::new(Bytes::from_static(b"x")));
         assert!(check_plain_get(&with_body.unwrap()).is_err());
         assert!(check_plain_get(&get("/", &[("Transfer-Encoding", "chunked")])).is_err());
         assert!(check_plain_get(&get("http://other/v1/resolve", &[])).is_err());
@@ -135,6 +148,19 @@ mod tests {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "{method}"
             );
+        }
+    }
+
+    #[test]
+    fn one_host_one_length_and_one_version_are_asked_for() {
+        let none = Request::get("/").body(Empty::<Bytes>::new()).unwrap();
+        assert!(check_plain_get(&none).is_err());
+        assert!(check_plain_get(&get("/", &[("Host", "localhost")])).is_err());
+        assert!(check_plain_get(&get("/", &[("Content-Length", "0"), ("Content-Length", "0")])).is_err());
+        for version in [Version::HTTP_09, Version::HTTP_10, Version::HTTP_2] {
+            let mut other = get("/", &[]);
+            *other.version_mut() = version;
+            assert!(check_plain_get(&other).is_err(), "{version:?}");
         }
     }
 

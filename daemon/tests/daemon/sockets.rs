@@ -133,6 +133,8 @@ fn what_is_not_this_api_is_refused_and_the_connection_closed() {
         ("GET /v1/resolve HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n\r\n", 400),
         ("GET /v1/resolve HTTP/1.1\r\nHost: x\r\n folded: x\r\n\r\n", 400),
         ("GET /v1/resolve HTTP/1.1\r\nbad header\r\n\r\n", 400),
+        ("GET /v1/resolve HTTP/1.1\r\n\r\n", 400),
+        ("GET /v1/resolve HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
         ("nonsense\r\n\r\n", 400),
     ] {
         let mut client = Client::connect(&host.socket("sbx-1")).unwrap();
