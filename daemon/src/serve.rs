@@ -26,9 +26,9 @@ use crate::host::{self, HostError, HostFile};
 use crate::intake::{self, Intake, Queue, RestoreError, Shared, Sockets};
 use crate::ledger::Ledger;
 use crate::settings::Settings;
+use crate::socket::ResourceSockets;
 use crate::socket::bind::{self, BindError};
 use crate::socket::server::Server;
-use crate::socket::{ResourceSockets, Sources};
 use crate::stop::Stop;
 
 /// Why `serve` can't serve. Nothing that comes from outside, and nothing found in the cache, is here.
@@ -134,13 +134,13 @@ impl Daemon {
         let (drain, draining) = watch::channel(false);
         let (report, sockets) = watch::channel(Arc::default());
         let limits = &settings.limits;
-        let resource_server = Server::new(limits, limits.resource_connections, draining.clone());
-        let sources = Sources { current: Arc::clone(&shared.current), clock: shared.clock.clone() };
+        let resource_server =
+            Server::new(limits, limits.resource_connections, draining.clone(), shared.clone());
         let resources = ResourceSockets::new(
             settings.runtime.clone(),
             runtime.clone(),
             resource_server,
-            sources,
+            shared.clone(),
             report,
         )?;
         let intake = Intake::restore(&settings.state, &file, identity, Box::new(resources), shared.clone());
@@ -149,7 +149,7 @@ impl Daemon {
 
         let _inside = runtime.enter();
         Ok(Self {
-            server: Server::new(limits, limits.operator_connections, draining),
+            server: Server::new(limits, limits.operator_connections, draining, shared.clone()),
             admin_listener: listen(&settings.runtime.admin_socket(), OPERATORS)?,
             intake_listener: listen(&settings.runtime.intake_socket(), LINK)?,
             admin: Admin {

@@ -12,4 +12,4 @@ mod stream;
 mod vigil;
 
 pub(crate) use resources::{ResourceSockets, SocketReport};
-pub(crate) use session::{Sources, unresolved};
+pub(crate) use session::unresolved;

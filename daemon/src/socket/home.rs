@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::disk::{self, DiskError};
+use crate::intake::Shared;
 use crate::layout::RESOURCE_SOCKET;
 
 /// The directory, made now or kept from an earlier run.
@@ -19,7 +20,7 @@ pub(super) fn make(directory: &Path) -> Result<(), DiskError> {
 ///
 /// Nothing but the socket should be in it. If something is, then it was mounted writable by mistake:
 /// it is renamed out of the way, so that the next resource of this id gets a directory of its own.
-pub(super) fn remove(directory: &Path) {
+pub(super) fn remove(directory: &Path, shared: &Shared) {
     if let Ok(opened) = disk::open_directory(directory) {
         remove_socket(&opened);
     }
@@ -28,15 +29,17 @@ pub(super) fn remove(directory: &Path) {
     }
     let aside = set_aside_name(directory);
     let moved = fs::rename(directory, &aside).is_ok();
-    tracing::error!(
-        event = "alarm", alarm = "resource_directory_tampered", path = %directory.display(), moved,
-        "a resource's directory holds more than its socket; mount it read-only"
+    let path = directory.display();
+    let moved = if moved { "moved out of the way" } else { "still there" };
+    shared.alarm(
+        "resource_directory_tampered",
+        &format!("{path} holds more than its socket and is {moved}; mount it read-only"),
     );
 }
 
 /// Removes what earlier runs left in the directory of the directories: those of resources that are
 /// not in `keep`, and those that were renamed out of the way.
-pub(super) fn sweep(resources: &Path, keep: impl Fn(&str) -> bool) -> Result<(), DiskError> {
+pub(super) fn sweep(resources: &Path, keep: impl Fn(&str) -> bool, shared: &Shared) -> Result<(), DiskError> {
     let _opened = disk::open_directory(resources)?;
     let Ok(entries) = fs::read_dir(resources) else { return Ok(()) };
     for entry in entries.flatten() {
@@ -46,7 +49,7 @@ pub(super) fn sweep(resources: &Path, keep: impl Fn(&str) -> bool) -> Result<(),
             // Emptied by hand, perhaps; if not, it stays, and the alarm was raised when it was moved.
             let _still_full = fs::remove_dir(entry.path());
         } else if !keep(name) {
-            remove(&entry.path());
+            remove(&entry.path(), shared);
         }
     }
     Ok(())
@@ -71,8 +74,14 @@ const ASIDE_PREFIX: &str = ".aside-";
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
+    use std::sync::Arc;
 
     use super::*;
+    use crate::clock::Clock;
+
+    fn shared() -> Shared {
+        Shared { current: Arc::default(), ledger: Arc::default(), clock: Clock::System }
+    }
 
     #[test]
     fn a_directory_with_foreign_files_is_moved_so_that_the_next_one_is_new() {
@@ -81,11 +90,13 @@ mod tests {
         make(&directory).unwrap();
         let first = fs::metadata(&directory).unwrap().ino();
         disk::replace(&directory.join("planted"), b"x").unwrap();
-        remove(&directory);
+        let shared = shared();
+        remove(&directory, &shared);
+        assert_eq!(shared.ledger.facts().alarms["resource_directory_tampered"], 1);
         assert!(!directory.exists());
         make(&directory).unwrap();
         assert_ne!(fs::metadata(&directory).unwrap().ino(), first);
-        sweep(root.path(), |name| name == "sbx-1").unwrap();
+        sweep(root.path(), |name| name == "sbx-1", &shared).unwrap();
         assert!(directory.exists());
     }
 
@@ -96,7 +107,7 @@ mod tests {
         make(&directory).unwrap();
         let first = fs::metadata(&directory).unwrap().ino();
         make(&directory).unwrap();
-        sweep(root.path(), |name| name == "sbx-1").unwrap();
+        sweep(root.path(), |name| name == "sbx-1", &shared()).unwrap();
         assert_eq!(fs::metadata(&directory).unwrap().ino(), first);
     }
 }

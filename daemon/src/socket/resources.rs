@@ -20,6 +20,7 @@ use super::server::Server;
 use super::session::{self, Sources};
 use crate::disk::{self, DiskError};
 use crate::failure::in_one_line;
+use crate::intake::Shared;
 use crate::layout::RuntimeDir;
 
 /// The sockets of all resources.
@@ -31,6 +32,7 @@ pub(crate) struct ResourceSockets {
     open: BTreeMap<ResourceId, OpenSocket>,
     failed: BTreeSet<ResourceId>,
     report: watch::Sender<Arc<SocketReport>>,
+    shared: Shared,
 }
 
 /// For each resource of the state: served, or why not.
@@ -47,10 +49,11 @@ impl ResourceSockets {
         directory: RuntimeDir,
         runtime: Handle,
         server: Server,
-        sources: Sources,
+        shared: Shared,
         report: watch::Sender<Arc<SocketReport>>,
     ) -> Result<Self, DiskError> {
         disk::make_private_directory(&directory.resources())?;
+        let sources = Sources { current: Arc::clone(&shared.current), clock: shared.clock.clone() };
         Ok(Self {
             directory,
             runtime,
@@ -59,6 +62,7 @@ impl ResourceSockets {
             open: BTreeMap::new(),
             failed: BTreeSet::new(),
             report,
+            shared,
         })
     }
 
@@ -67,7 +71,7 @@ impl ResourceSockets {
     pub(crate) fn sweep(&self, state: &State) -> Result<(), DiskError> {
         let known =
             |name: &str| name.parse().is_ok_and(|id: ResourceId| state.records().resources.contains_key(&id));
-        home::sweep(&self.directory.resources(), known)
+        home::sweep(&self.directory.resources(), known, &self.shared)
     }
 
     /// Closes the sockets of resources that are gone from `next`, or that have another tenant there,
@@ -84,7 +88,7 @@ impl ResourceSockets {
         for (id, socket) in retired {
             let ended = self.runtime.block_on(async { timeout(CLOSE, socket.task).await });
             if ended.is_err() {
-                tracing::error!(event = "alarm", alarm = "socket_not_closed", resource = %id, "a socket did not close");
+                self.shared.alarm("socket_not_closed", &format!("the socket of {id} did not close"));
             }
             self.remove_home(&id);
         }
@@ -136,7 +140,7 @@ impl ResourceSockets {
 
     fn remove_home(&self, id: &ResourceId) {
         if let Some(home) = self.directory.resource_socket(id).parent() {
-            home::remove(home);
+            home::remove(home, &self.shared);
         }
     }
 }

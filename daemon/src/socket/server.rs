@@ -22,6 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use super::reply::Body;
 use super::stream::PacedStream;
 use super::vigil::{Pace, Patience, Phase, Vigil};
+use crate::intake::Shared;
 use crate::settings::Limits;
 
 /// How the connections of a socket are served. One for all sockets of a kind.
@@ -31,6 +32,7 @@ pub(crate) struct Server {
     connections: usize,
     patience: Patience,
     draining: watch::Receiver<bool>,
+    shared: Shared,
     /// When it was last told that connections can't be accepted.
     exhausted: Arc<Mutex<Option<Instant>>>,
 }
@@ -51,14 +53,19 @@ struct Watched {
 impl Server {
     /// A server with at most `connections` open at a time on each of its sockets, which stops taking
     /// new ones and finishes what it is answering once `draining` turns true.
-    pub(crate) fn new(limits: &Limits, connections: usize, draining: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        limits: &Limits,
+        connections: usize,
+        draining: watch::Receiver<bool>,
+        shared: Shared,
+    ) -> Self {
         let mut http = http1::Builder::new();
         // The time for a head is kept by the vigil; hyper's own would set a timer for each request.
         http.header_read_timeout(None)
             .max_header_size(limits.header_bytes)
             .max_buf_size(limits.header_bytes.saturating_mul(2));
         let patience = Patience::new(limits);
-        Self { http: Arc::new(http), connections, patience, draining, exhausted: Arc::default() }
+        Self { http: Arc::new(http), connections, patience, draining, shared, exhausted: Arc::default() }
     }
 
     /// Serves a listening socket until the daemon drains. Dropping the future closes the listener and
@@ -100,10 +107,8 @@ impl Server {
         let errno = error.raw_os_error().map(Errno::from_raw);
         let Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) = errno else { return };
         if self.is_news() {
-            tracing::error!(
-                event = "alarm", alarm = "accept_exhausted", error = %error,
-                "cannot accept connections; raise LimitNOFILE or memory"
-            );
+            let message = format!("cannot accept connections: {error}; raise LimitNOFILE or memory");
+            self.shared.alarm("accept_exhausted", &message);
         }
         sleep(EXHAUSTED_PAUSE).await;
     }
