@@ -277,7 +277,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         drop(cache(&directory));
         let quarantine = directory.path().join("cache/quarantine");
-        disk::remove_tree(&quarantine).unwrap();
+        disk::remove_entry(&quarantine).unwrap();
         disk::replace(&quarantine, b"x").unwrap();
         let cache = cache(&directory);
         let [path] = &cache.contents().unwrap().foreign[..] else { panic!("one file") };

@@ -93,16 +93,6 @@ pub(crate) fn remove_entry(path: &Path) -> Result<(), DiskError> {
     remove_any(path).map_err(|source| DiskError { attempt: "remove", path: path.to_owned(), source })
 }
 
-/// Removes a directory and all in it. One that is not there is no error.
-pub(crate) fn remove_tree(path: &Path) -> Result<(), DiskError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(DiskError { attempt: "remove", path: path.to_owned(), source: error })
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Moves a file.
 pub(crate) fn rename(path: &Path, target: &Path) -> Result<(), DiskError> {
     fs::rename(path, target).map_err(|source| DiskError { attempt: "move", path: path.to_owned(), source })

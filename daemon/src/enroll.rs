@@ -122,12 +122,12 @@ pub fn unenroll(settings: &Settings) -> Result<(), EnrollError> {
     }
     let _lock = lock(state)?;
     // Secrets first; `host.json` last, so that what was begun can be finished.
-    disk::remove(&state.host_key())?;
-    disk::remove(&state.link())?;
-    disk::remove_tree(&state.cache())?;
-    disk::remove_tree(&state.trust())?;
-    state.floors().iter().try_for_each(|floor| disk::remove(floor))?;
-    Ok(disk::remove(&state.host())?)
+    disk::remove_entry(&state.host_key())?;
+    disk::remove_entry(&state.link())?;
+    disk::remove_entry(&state.cache())?;
+    disk::remove_entry(&state.trust())?;
+    state.floors().iter().try_for_each(|floor| disk::remove_entry(floor))?;
+    Ok(disk::remove_entry(&state.host())?)
 }
 
 /// Everything that could go wrong here without a token being used up goes wrong now.
@@ -140,9 +140,9 @@ fn prepare(state: &StateDir) -> Result<Flock<File>, EnrollError> {
         return Err(EnrollError::AlreadyEnrolled(state.path().to_owned()));
     }
     // Left behind by an attempt that failed.
-    disk::remove_tree(&state.trust())?;
-    disk::remove_tree(&state.cache())?;
-    disk::remove(&state.link())?;
+    disk::remove_entry(&state.trust())?;
+    disk::remove_entry(&state.cache())?;
+    disk::remove_entry(&state.link())?;
     Ok(lock)
 }
 

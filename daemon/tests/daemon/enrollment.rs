@@ -29,6 +29,8 @@ fn unenrolling_erases_every_key_and_update_and_may_be_repeated() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(error(&refused).contains("while another `miosad` is using"), "{refused:?}");
     host.stop();
+    fs::remove_file(host.state("floor.a")).unwrap();
+    fs::create_dir_all(host.state("floor.a/deep")).unwrap();
     assert!(host.run(&["unenroll"]).status.success());
     assert_eq!(fs::read_dir(host.path("state")).unwrap().count(), 0);
     assert!(host.run(&["unenroll"]).status.success());
