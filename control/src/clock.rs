@@ -26,6 +26,11 @@ impl Millis {
         u64::try_from(self.0).unwrap_or(0)
     }
 
+    /// The time that `miosa-snapshot` counts so.
+    pub(crate) fn from_unsigned(milliseconds: u64) -> Self {
+        Self(i64::try_from(milliseconds).unwrap_or(i64::MAX))
+    }
+
     /// RFC 3339 in UTC with whole seconds, as the API reference shows times.
     pub(crate) fn rfc3339(self) -> String {
         OffsetDateTime::from_unix_timestamp(self.0.div_euclid(MILLIS_PER_SECOND))

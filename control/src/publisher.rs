@@ -7,8 +7,7 @@
 //! is only a reason to run it sooner: a lost nudge costs one period of the timer, never correctness.
 //!
 //! Any number of replicas may do so at once. Each version of a host's state is issued by one of them,
-//! since the store takes only the first. What is stored is that it was issued, not the envelope: the
-//! replica that has the host's stream can make it anew from the same state.
+//! since the store takes only the first; the others find it there and send that.
 //!
 //! Only full updates are issued. What an incremental one would be is decided in one place, where
 //! [`issue`] makes an envelope for a state.
@@ -24,7 +23,7 @@ mod sealer;
 mod stream;
 mod sweep;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,8 +39,9 @@ pub(crate) use build::state_of;
 pub(crate) use fleet::{Holding, Version};
 pub(crate) use sealer::SignerError;
 
-use due::{Batch, Due, Want};
+use due::{Batch, Due};
 use fleet::Fleet;
+use issue::Want;
 use look::{Look, Touched};
 use reports::Reports;
 use sealer::Sealer;
@@ -55,8 +55,8 @@ struct Inner {
     sealer: Sealer,
     fleet: Fleet,
     reports: Reports,
-    /// Hosts whose streams have nothing to send, and what they want.
-    asked: Mutex<BTreeMap<HostId, Want>>,
+    /// Hosts that somebody waits for.
+    asked: Mutex<BTreeSet<HostId>>,
     /// Records that the log says can't be read: once is enough.
     told: Mutex<BTreeSet<String>>,
     nudge: Notify,
@@ -162,29 +162,28 @@ impl Publisher {
             }
         }
         loop {
-            let batch = due.batch(MAX_BATCH, |host| self.0.fleet.is_connected(host));
-            if batch.hosts.is_empty() {
+            let Batch { hosts, tenants } = due.batch(MAX_BATCH, |host| self.0.fleet.is_connected(host));
+            if hosts.is_empty() {
                 return;
             }
-            let failed = match self.publish(&batch).await {
+            let failed = match self.publish(&hosts, &tenants, Want::Changes).await {
                 Ok(failed) => failed,
-                Err(error) if error.may_be_of_one_host() && batch.hosts.len() > 1 => {
+                Err(error) if error.may_be_of_one_host() && hosts.len() > 1 => {
                     tracing::error!("{}: its hosts are tried one by one", Chain(&error));
-                    self.publish_one_by_one(&batch).await
+                    self.publish_one_by_one(&hosts, &tenants).await
                 }
-                Err(error) => self.give_up(&batch.hosts, &error),
+                Err(error) => self.give_up(&hosts, &error),
             };
-            due.settle(&batch.hosts, &failed);
+            due.settle(&hosts, &failed);
         }
     }
 
     /// Publishes so that a host that it does not work out for costs no other.
-    async fn publish_one_by_one(&self, batch: &Batch) -> BTreeSet<HostId> {
+    async fn publish_one_by_one(&self, hosts: &[HostId], tenants: &BTreeSet<String>) -> BTreeSet<HostId> {
         let mut failed = BTreeSet::new();
-        let mut rest = batch.hosts.as_slice();
+        let mut rest = hosts;
         while let Some((host, others)) = rest.split_first() {
-            let one = Batch { hosts: vec![host.clone()], ..batch.clone() };
-            match self.publish(&one).await {
+            match self.publish(std::slice::from_ref(host), tenants, Want::Changes).await {
                 Ok(mut again) => failed.append(&mut again),
                 Err(error) if error.may_be_of_one_host() => {
                     failed.append(&mut self.give_up(std::slice::from_ref(host), &error));
@@ -220,17 +219,9 @@ impl Publisher {
             self.0.sealer.forget_signer();
             hosts.extend(self.0.store.enrolled_hosts().await?);
         }
-        // A host of another replica is left to that one first, which has its stream.
-        let is_others = |host: &HostId| self.0.store.is_shared() && !self.0.fleet.is_connected(host);
-        due.add(hosts, changed, |host| if is_others(host) { OTHERS_FIRST } else { Duration::ZERO });
+        hosts.append(&mut self.0.asked.lock().unwrap_or_else(PoisonError::into_inner));
+        due.add(hosts, changed);
         look.forget();
-        let asked = std::mem::take(&mut *self.0.asked.lock().unwrap_or_else(PoisonError::into_inner));
-        for (host, want) in asked {
-            match want {
-                Want::Changes => due.add([host], &BTreeSet::new(), |_| Duration::ZERO),
-                Want::Again => due.add_again(host),
-            }
-        }
         Ok(())
     }
 
@@ -241,17 +232,13 @@ impl Publisher {
         HostNow { connected: view.connected, failure: view.failure.clone() }
     }
 
-    /// Asks that a host be looked at, since its stream waits for it.
-    fn ask(&self, host: &HostId, want: Want) {
-        let mut asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked = asked.entry(host.clone()).or_insert(want);
-        *asked = want.max(*asked);
+    /// Asks that a host be looked at, since somebody waits for it.
+    fn ask(&self, host: &HostId) {
+        self.0.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone());
         self.0.nudge.notify_one();
     }
 }
 
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
-/// What it takes a replica to hear of a change and to publish it.
-const OTHERS_FIRST: Duration = Duration::from_millis(100);
 /// Hosts that are read in one state of the database.
 const MAX_BATCH: usize = 512;

@@ -111,15 +111,6 @@ impl Store {
         self.reader().begin_with(statement).await.doing("begin a read")
     }
 
-    /// Begins a transaction for what is no change.
-    async fn begin_note(&self) -> Result<Transaction<'static, Any>, StoreError> {
-        let statement = match self.0.database {
-            Database::Sqlite(_) => "BEGIN IMMEDIATE",
-            Database::Postgres(_) => "BEGIN",
-        };
-        self.writer().begin_with(statement).await.doing("begin a note")
-    }
-
     /// Whether other replicas may work on the same database.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self.0.database, Database::Postgres(_))

@@ -141,19 +141,21 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_resource ON runs (resource_id, created_at, id);
 CREATE INDEX runs_by_expiry ON runs (expires_at);
 
--- The newest update issued to each host. Versions are counted per host and never lowered. digest is
--- the envelope's; content is a keyed hash of the state inside, by which the publisher sees that nothing
--- changed; positions is JSON, tenant → the change number that the state includes. The envelope itself
--- is not kept: it can be made anew from the state, and after the next heartbeat it has to be.
+-- Updates issued to hosts. content is a hash of the state inside, by which the publisher sees
+-- that nothing changed; positions is JSON, tenant → the change number that the state includes.
 CREATE TABLE host_updates (
-    host_id    TEXT PRIMARY KEY NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+    host_id    TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
     epoch      BIGINT NOT NULL,
     version    BIGINT NOT NULL,
+    kind       TEXT NOT NULL CHECK (kind IN ('full', 'incremental')),
     digest     BLOB NOT NULL,
     content    BLOB NOT NULL,
     positions  TEXT NOT NULL,
-    issued_at  BIGINT NOT NULL
-) WITHOUT ROWID;
+    envelope   BLOB NOT NULL,
+    issued_at  BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (host_id, epoch, version)
+);
 
 -- Trust documents as signed, and the private keys that are online, sealed by the master key.
 CREATE TABLE trust_documents (

@@ -94,7 +94,7 @@ impl Publisher {
         let is_other = |newest: &Published| held.version == newest.version && !held.is(newest);
         let is_other = self.0.fleet.watch(host).borrow().published.as_ref().is_some_and(is_other);
         if is_other && let Some(newest) = self.0.store.newest_update(host).await? {
-            self.0.fleet.find(host, &newest);
+            self.0.fleet.find(host, &newest.issued);
         }
         Ok(())
     }

@@ -60,6 +60,7 @@ pub(super) struct Published {
     pub(super) version: Version,
     pub(super) digest: Digest,
     pub(super) issued_at: Millis,
+    pub(super) expires_at: Millis,
     /// Its line, while the host is connected and has not been sent it: idle hosts should not keep
     /// their states in memory here.
     line: Option<Bytes>,
@@ -165,6 +166,7 @@ impl HostView {
                 version,
                 digest: issued.digest,
                 issued_at: issued.issued_at,
+                expires_at: issued.expires_at,
                 line: line.filter(|_| self.connected),
             });
         }
@@ -176,11 +178,6 @@ impl Holding {
     /// Whether it is this update, and not another one of its version.
     pub(super) fn is(&self, published: &Published) -> bool {
         self.version == published.version && self.digest.is_none_or(|digest| digest == published.digest)
-    }
-
-    /// The same, for an update as stored.
-    pub(super) fn is_of(&self, issued: &Issued) -> bool {
-        self.version == issued.version() && self.digest.is_none_or(|digest| digest == issued.digest)
     }
 }
 
@@ -205,7 +202,7 @@ impl Connection {
     /// Takes the line of an update out of memory, if it is still there.
     pub(super) fn take_line(&self, published: &Published) -> Option<Bytes> {
         let mut line = None;
-        // Nobody is woken: whoever has not sent it yet asks for another.
+        // Nobody is woken: who has not sent it yet finds it in the store.
         self.slot.send_if_modified(|view| {
             if let Some(held) = view.published.as_mut().filter(|held| held.digest == published.digest) {
                 line = held.line.take();
@@ -266,6 +263,7 @@ mod tests {
             content: Vec::new(),
             positions: Positions::new(),
             issued_at: Millis(0),
+            expires_at: Millis(0),
         }
     }
 

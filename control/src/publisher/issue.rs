@@ -14,7 +14,6 @@ use miosa_snapshot::{Digest, HostId, HostPublicKey, SealError};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::build::{Missing, Needed, Shelves};
-use super::due::Batch;
 use super::sealer::{Signer, issue_time};
 use super::{PublishError, Publisher};
 use crate::clock::Millis;
@@ -23,11 +22,19 @@ use crate::store::StoreError;
 use crate::store::slice::{HostToServe, Unreadable};
 use crate::store::updates::{Issued, NewUpdate, Positions};
 
+/// What is asked of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// An update where the state is another than the one issued last.
+    Changes,
+    /// An update of now, also where the state is the same: the one issued last is too old to be sent.
+    Again,
+}
+
 /// What the hosts of a round have in common.
 struct Round {
     publisher: Publisher,
-    /// Hosts that want an update in any case.
-    again: BTreeSet<HostId>,
+    want: Want,
     signer: Arc<Signer>,
     shelves: Shelves,
     resources: BTreeMap<HostId, Vec<Resource>>,
@@ -48,24 +55,30 @@ struct Seen {
 enum Looked {
     /// It has the right state.
     Unchanged(Issued),
-    /// It is to be sent this.
-    Issue(NewUpdate),
+    /// It needs this.
+    New(NewUpdate),
+    /// It has the right state, and this says so once more, in the place of the update named.
+    Again(NewUpdate, Digest),
     /// No update can be made for it.
     Failed(SealError),
 }
 
 impl Publisher {
     /// Publishes to hosts. Gives those that it did not work out for, to be tried again.
-    pub(super) async fn publish(&self, batch: &Batch) -> Result<BTreeSet<HostId>, PublishError> {
-        let Batch { hosts, again, tenants } = batch;
+    pub(super) async fn publish(
+        &self,
+        hosts: &[HostId],
+        changed: &BTreeSet<String>,
+        want: Want,
+    ) -> Result<BTreeSet<HostId>, PublishError> {
         let signer = self.0.sealer.signer(&self.0.store).await?;
         let is_current = |host: &HostToServe| {
-            let newest = host.newest.as_ref().filter(|_| !again.contains(&host.id));
+            let newest = host.newest.as_ref().filter(|_| want == Want::Changes);
             newest.is_some_and(|newest| newest.epoch == signer.epoch && newest.positions == host.positions)
         };
-        let mut slices = self.0.store.slices(hosts, tenants, is_current).await?;
+        let mut slices = self.0.store.slices(hosts, changed, is_current).await?;
         let number = |tenant: &String| slices.numbers.get(tenant).map(|number| (tenant.clone(), *number));
-        let changed: Positions = tenants.iter().filter_map(number).collect();
+        let changed: Positions = changed.iter().filter_map(number).collect();
 
         for host in std::mem::take(&mut slices.current) {
             if host.revoked {
@@ -96,8 +109,7 @@ impl Publisher {
             }
         }
         let (shelves, resources) = Shelves::new(contents);
-        let again = again.clone();
-        let round = Round { publisher: self.clone(), again, signer, shelves, resources, changed };
+        let round = Round { publisher: self.clone(), want, signer, shelves, resources, changed };
         Arc::new(round).run(behind).await
     }
 }
@@ -145,7 +157,14 @@ impl Round {
                     fleet.publish(&host.id, &issued, None, &self.covers(&host.positions, &missing));
                     self.tell(&host.id, &missing);
                 }
-                Looked::Issue(update) => new.push((update, missing)),
+                Looked::New(update) => new.push((update, missing)),
+                Looked::Again(update, replaced) => {
+                    if self.publisher.0.store.reissue(&update, &replaced).await? {
+                        self.hand_over(update, &missing);
+                    } else {
+                        failed.insert(host.id);
+                    }
+                }
                 Looked::Failed(error) => {
                     tracing::error!(host_id = %host.id, "cannot make an update: {}", Chain(&error));
                     fleet.fail(&host.id, Chain(&error).to_string());
@@ -176,11 +195,11 @@ impl Round {
                 failed.insert(update.host_id);
             }
         }
-        Ok(())
+        store.prune_updates(&stored).await
     }
 
     fn hand_over(&self, update: NewUpdate, missing: &Missing) {
-        let NewUpdate { host_id, issued, envelope, .. } = update;
+        let NewUpdate { host_id, issued, envelope } = update;
         let covers = self.covers(&issued.positions, missing);
         tracing::debug!(%host_id, version = issued.version, size = envelope.len(), "published");
         self.publisher.0.fleet.publish(&host_id, &issued, Some(update_line(&envelope)), &covers);
@@ -255,14 +274,15 @@ impl Round {
         ]);
         let same = host.newest.as_ref();
         let same = same.filter(|newest| newest.content == content && newest.epoch == self.signer.epoch);
-        if let Some(newest) = same.filter(|_| !self.again.contains(&host.id)) {
+        if let (Some(newest), Want::Changes) = (same, self.want) {
             return Looked::Unchanged(newest.clone());
         }
         let last = host.newest.as_ref().map_or(0, |newest| newest.version);
         let version = if same.is_some() { last } else { last.saturating_add(1) };
-        match self.seal(host, public_key, version, content, payload) {
-            Ok(update) => Looked::Issue(NewUpdate { replaces: same.map(|newest| newest.digest), ..update }),
-            Err(error) => Looked::Failed(error),
+        match (self.seal(host, public_key, version, content, payload), same) {
+            (Ok(update), Some(newest)) => Looked::Again(update, newest.digest),
+            (Ok(update), None) => Looked::New(update),
+            (Err(error), _) => Looked::Failed(error),
         }
     }
 
@@ -287,8 +307,9 @@ impl Round {
             content,
             positions: host.positions.clone(),
             issued_at,
+            expires_at: Millis::from_unsigned(times.expires_at),
         };
-        Ok(NewUpdate { host_id: host.id.clone(), issued, replaces: None, envelope })
+        Ok(NewUpdate { host_id: host.id.clone(), issued, envelope })
     }
 }
 

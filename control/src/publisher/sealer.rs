@@ -67,6 +67,12 @@ impl Sealer {
         self.fresh_for.checked_div(3).unwrap_or(self.fresh_for)
     }
 
+    /// Whether an update is too old to be sent for the first time.
+    pub(super) fn is_near_expiry(&self, expires_at: Millis, now: Millis) -> bool {
+        let margin = i64::try_from(self.beat_every().as_millis()).unwrap_or(i64::MAX);
+        now.plus(margin) > expires_at
+    }
+
     /// The signer, loaded when it is first needed and when the one at hand has expired.
     pub(super) async fn signer(&self, store: &Store) -> Result<Arc<Signer>, SignerError> {
         let now = Millis::now().unsigned();

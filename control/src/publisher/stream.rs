@@ -12,9 +12,8 @@ use miosa_snapshot::{Digest, HostId, HostPublicKey, SealError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::due::Want;
 use super::fleet::{Connection, Holding, Published};
-use super::issue::update_line;
+use super::issue::{Want, update_line};
 use super::sealer::{issue_time, last_believable};
 use super::{PublishError, Publisher};
 use crate::clock::Millis;
@@ -113,7 +112,7 @@ impl Stream {
 
     async fn send_lines(&mut self) {
         if self.connection.look().published.is_none() {
-            self.publisher.ask(&self.host, Want::Changes);
+            self.publisher.ask(&self.host);
         }
         let mut keep_alive = later(KEEP_ALIVE);
         while self.connection.is_current() {
@@ -192,7 +191,7 @@ impl Stream {
         }
         // It was sent a beat ago and has not arrived: refused, or lost together with the host's state.
         self.next_beat = later(self.publisher.0.sealer.beat_every());
-        self.publisher.ask(&self.host, Want::Again);
+        self.issue_again().await?;
         Ok(None)
     }
 
@@ -214,32 +213,42 @@ impl Stream {
             let newest = self.publisher.0.store.newest_update(&self.host).await?;
             self.knows_newest = true;
             if let Some(newest) = newest {
-                self.publisher.0.fleet.find(&self.host, &newest);
+                self.publisher.0.fleet.find(&self.host, &newest.issued);
             }
         }
         Ok(())
     }
 
     async fn full(&mut self, published: &Published) -> Result<Option<Bytes>, StreamError> {
-        if let Some(line) = self.connection.take_line(published) {
+        let now = Millis::now();
+        let sealer = &self.publisher.0.sealer;
+        if let Some(line) = self.connection.take_line(published)
+            && !sealer.is_near_expiry(published.expires_at, now)
+        {
             self.sent(published.digest);
             return Ok(Some(line));
         }
-        if Instant::now() < self.next_beat {
-            // It has been asked for, and comes.
-            return Ok(None);
-        }
-        if let Holds::Claimed(held) = self.holds {
-            let newest = self.publisher.0.store.newest_update(&self.host).await?;
-            if let Some(newest) = newest.filter(|newest| held.is_of(newest)) {
-                // Another replica has issued it to the host, and this one did not know yet.
-                self.publisher.0.fleet.find(&self.host, &newest);
-                return Ok(None);
+        let newest = self.publisher.0.store.newest_update(&self.host).await?;
+        let newest = newest.inspect(|newest| self.publisher.0.fleet.find(&self.host, &newest.issued));
+        match newest {
+            // Another replica has issued it to the host, and this one did not know yet.
+            Some(newest)
+                if let Holds::Claimed(held) = self.holds
+                    && held.version == newest.issued.version()
+                    && held.digest.is_none_or(|digest| digest == newest.issued.digest) =>
+            {
+                Ok(None)
             }
+            // A host refuses what was issued before something that it has accepted.
+            Some(newest)
+                if newest.issued.issued_at >= newest.beat_at
+                    && !sealer.is_near_expiry(newest.issued.expires_at, now) =>
+            {
+                self.sent(newest.issued.digest);
+                Ok(Some(update_line(&newest.envelope)))
+            }
+            Some(_) | None => self.issue_again().await.map(|()| None),
         }
-        self.publisher.ask(&self.host, Want::Again);
-        self.next_beat = later(ASK_EVERY);
-        Ok(None)
     }
 
     async fn heartbeat(&mut self, published: &Published) -> Result<Option<Bytes>, StreamError> {
@@ -254,13 +263,23 @@ impl Stream {
         self.next_beat = later(inner.sealer.beat_every());
         if beat.newest != Some(published.digest) || signer.epoch != published.version.epoch {
             // Another replica has issued something, or nobody yet what the trust document asks for.
-            self.publisher.ask(&self.host, Want::Changes);
+            self.publisher.ask(&self.host);
             return Ok(None);
         }
         let key = inner.sealer.content_key(&self.host, &self.public_key)?;
         let times = inner.sealer.times(beat.issued_at);
         let envelope = signer.heartbeat(published.version.version, published.digest, times, &key)?;
         Ok(Some(update_line(&envelope)))
+    }
+
+    async fn issue_again(&mut self) -> Result<(), StreamError> {
+        let hosts = std::slice::from_ref(&self.host);
+        let failed = self.publisher.publish(hosts, &Default::default(), Want::Again).await?;
+        if !failed.is_empty() {
+            // Somebody else was first, or it can't be done; either way not at once again.
+            self.retry_at = later(FIRST_PAUSE);
+        }
+        Ok(())
     }
 
     fn sent(&mut self, digest: Digest) {
@@ -290,6 +309,4 @@ const EMPTY_LINE: Bytes = Bytes::from_static(b"\n");
 /// An empty line at least so often tells the host that the stream is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longer than it takes to issue an update, also while many hosts ask.
-const ASK_EVERY: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::updates::{column, counter};
-use super::{Doing as _, Store, StoreError};
+use super::{Database, Doing as _, Store, StoreError};
 use crate::clock::Millis;
 use crate::page::{Page, Position};
 
@@ -74,7 +74,9 @@ impl Store {
             "SELECT hosts.id, name, agent, created_at, enrolled_at, revoked_at, last_seen_at, reported_epoch,
                     reported_version, reported_digest, error_code, error_message, error_at, newest.epoch,
                     newest.version, newest.issued_at
-             FROM hosts LEFT JOIN host_updates AS newest ON newest.host_id = hosts.id
+             FROM hosts LEFT JOIN host_updates AS newest
+               ON newest.host_id = hosts.id AND newest.version =
+                  (SELECT MAX(version) FROM host_updates WHERE host_updates.host_id = hosts.id)
              WHERE hosts.id = $1",
         )
         .bind(id.as_str())
@@ -91,7 +93,9 @@ impl Store {
             "SELECT hosts.id, name, agent, created_at, enrolled_at, revoked_at, last_seen_at, reported_epoch,
                     reported_version, reported_digest, error_code, error_message, error_at, newest.epoch,
                     newest.version, newest.issued_at
-             FROM hosts LEFT JOIN host_updates AS newest ON newest.host_id = hosts.id
+             FROM hosts LEFT JOIN host_updates AS newest
+               ON newest.host_id = hosts.id AND newest.version =
+                  (SELECT MAX(version) FROM host_updates WHERE host_updates.host_id = hosts.id)
              WHERE (created_at, hosts.id) > ($1, $2)
              ORDER BY created_at, hosts.id LIMIT $3",
         )
@@ -118,7 +122,11 @@ impl Store {
     /// Notes what hosts said, all of it or nothing.
     pub(crate) async fn note_reports(&self, reports: &[(HostId, Report)]) -> Result<(), StoreError> {
         const DOING: &str = "note what hosts reported";
-        let mut transaction = self.begin_note().await?;
+        let statement = match self.0.database {
+            Database::Sqlite(_) => "BEGIN IMMEDIATE",
+            Database::Postgres(_) => "BEGIN",
+        };
+        let mut transaction = self.writer().begin_with(statement).await.doing(DOING)?;
         for (host, report) in reports {
             let held = report.held.as_ref();
             let error = report.error.as_ref();

@@ -131,15 +131,14 @@ impl Store {
         let mut read = self.read().await?;
         let mut slices = Slices::default();
         let mut served = hosts_to_serve(&mut read, hosts).await?;
-        let mut positions = positions_on(&mut read, hosts).await?;
+        let placed = tenants_on(&mut read, hosts).await?;
+        let all = placed.values().flatten().chain(tenants).map(String::as_str);
+        slices.numbers = numbers(&mut read, &all.collect()).await?;
         for host in &mut served {
-            host.positions = positions.remove(host.id.as_str()).unwrap_or_default();
-            slices.numbers.extend(host.positions.iter().map(|(tenant, number)| (tenant.clone(), *number)));
+            let tenants = placed.get(host.id.as_str()).into_iter().flatten();
+            let number = |tenant| slices.numbers.get(tenant).copied().unwrap_or_default();
+            host.positions = tenants.map(|tenant| (tenant.clone(), number(tenant))).collect();
         }
-        // Tenants that have nothing left on these hosts.
-        let gone = tenants.iter().filter(|tenant| !slices.numbers.contains_key(*tenant));
-        let mut gone = numbers(&mut read, &gone.map(String::as_str).collect()).await?;
-        slices.numbers.append(&mut gone);
         (slices.current, slices.behind) = served.into_iter().partition(is_current);
 
         let behind: Vec<_> = slices.behind.iter().map(|host| host.id.clone()).collect();
@@ -182,10 +181,10 @@ impl Store {
         .doing("read the runs of a resource")?;
         rows.iter().try_for_each(|row| slices.take_run(row))?;
         let version: Option<i64> = sqlx::query_scalar(
-            "SELECT version FROM host_updates WHERE host_id = (SELECT host_id FROM resources WHERE id = $1)",
+            "SELECT MAX(version) FROM host_updates WHERE host_id = (SELECT host_id FROM resources WHERE id = $1)",
         )
         .bind(id.as_str())
-        .fetch_optional(&mut *read)
+        .fetch_one(&mut *read)
         .await
         .doing("read the version of a host")?;
         self.fill(read, &mut slices).await?;
@@ -380,8 +379,10 @@ async fn hosts_to_serve(read: &mut Read, hosts: &[HostId]) -> Result<Vec<HostToS
     let rows = select_in(read, "read hosts and their newest updates", &ids, |list| {
         format!(
             "SELECT hosts.id, hosts.public_key, hosts.revoked_at, hosts.beat_at, newest.epoch, newest.version,
-                    newest.digest, newest.content, newest.positions, newest.issued_at
-             FROM hosts LEFT JOIN host_updates AS newest ON newest.host_id = hosts.id
+                    newest.digest, newest.content, newest.positions, newest.issued_at, newest.expires_at
+             FROM hosts LEFT JOIN host_updates AS newest
+               ON newest.host_id = hosts.id AND newest.version =
+                  (SELECT MAX(version) FROM host_updates WHERE host_updates.host_id = hosts.id)
              WHERE hosts.id IN ({list})"
         )
     });
@@ -403,24 +404,22 @@ fn read_host(row: &AnyRow) -> Result<HostToServe, StoreError> {
     })
 }
 
-/// The tenants that have resources on each host, and their change numbers.
-async fn positions_on(read: &mut Read, hosts: &[HostId]) -> Result<BTreeMap<String, Positions>, StoreError> {
+/// The tenants that have resources on each host.
+async fn tenants_on(
+    read: &mut Read,
+    hosts: &[HostId],
+) -> Result<BTreeMap<String, BTreeSet<String>>, StoreError> {
     const DOING: &str = "find the tenants on hosts";
-    let mut positions: BTreeMap<String, Positions> = BTreeMap::new();
+    let mut placed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let ids: Vec<_> = hosts.iter().map(HostId::as_str).collect();
     let rows = select_in(read, DOING, &ids, |list| {
-        format!(
-            "SELECT DISTINCT host_id, resources.tenant_id, number
-             FROM resources LEFT JOIN change_counters ON change_counters.tenant_id = resources.tenant_id
-             WHERE host_id IN ({list})"
-        )
+        format!("SELECT DISTINCT host_id, tenant_id FROM resources WHERE host_id IN ({list})")
     });
     for row in rows.await? {
         let (host, tenant) = (row.try_get(0).doing(DOING)?, row.try_get(1).doing(DOING)?);
-        let number: Option<i64> = row.try_get(2).doing(DOING)?;
-        positions.entry(host).or_default().insert(tenant, number.unwrap_or_default());
+        placed.entry(host).or_default().insert(tenant);
     }
-    Ok(positions)
+    Ok(placed)
 }
 
 async fn numbers(read: &mut Read, tenants: &BTreeSet<&str>) -> Result<Positions, StoreError> {

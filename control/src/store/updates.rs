@@ -1,5 +1,5 @@
-//! Updates issued to hosts: of each host the newest one, with a hash of the state inside, by which the
-//! publisher sees that nothing changed. Envelopes are not kept: from the state they can be made anew.
+//! Updates issued to hosts, and where each host stands. Of each host the newest update is kept, with
+//! a hash of the state inside, by which the publisher sees that nothing changed.
 //!
 //! None of this is a change of anybody's data, so it goes past audit and change numbers.
 
@@ -9,7 +9,7 @@ use miosa_snapshot::{Digest, HostId};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::lists::rows as value_rows;
+use super::lists::{padded, placeholders, rows as value_rows};
 use super::{Doing as _, Read, Store, StoreError, changes};
 use crate::clock::Millis;
 
@@ -27,16 +27,24 @@ pub(crate) struct Issued {
     pub(crate) content: Vec<u8>,
     pub(crate) positions: Positions,
     pub(crate) issued_at: Millis,
+    pub(crate) expires_at: Millis,
 }
 
-/// An update to be issued, or to be issued once more.
+/// An update to be stored.
 #[derive(Debug)]
 pub(crate) struct NewUpdate {
     pub(crate) host_id: HostId,
     pub(crate) issued: Issued,
-    /// The update of the same version and state that it takes the place of, if there is one.
-    pub(crate) replaces: Option<Digest>,
     pub(crate) envelope: Vec<u8>,
+}
+
+/// An update as it can be sent.
+#[derive(Debug)]
+pub(crate) struct NewestUpdate {
+    pub(crate) issued: Issued,
+    pub(crate) envelope: Vec<u8>,
+    /// The time of the newest heartbeat issued to the host.
+    pub(crate) beat_at: Millis,
 }
 
 /// A heartbeat's place in the order of everything that was issued to a host.
@@ -49,86 +57,105 @@ pub(crate) struct Beat {
 }
 
 impl Store {
-    /// Notes that updates are issued: a new version unless it or a later one was issued by somebody
-    /// else meanwhile, and one that replaces another only while that is the newest. Gives the hosts
-    /// whose updates were noted: only those may be sent.
+    /// Stores new updates, full ones, each unless its version or a later one was issued by somebody
+    /// else meanwhile. Gives the hosts whose updates were stored: only those may be sent.
     pub(crate) async fn issue(&self, updates: &[NewUpdate]) -> Result<BTreeSet<HostId>, StoreError> {
-        let (new, again): (Vec<_>, Vec<_>) = updates.iter().partition(|update| update.replaces.is_none());
-        let mut issued = BTreeSet::new();
-        for updates in new.chunks(MAX_ROWS) {
-            issued.append(&mut self.issue_new(updates).await?);
-        }
-        if !again.is_empty() {
-            issued.append(&mut self.issue_again(&again).await?);
-        }
-        Ok(issued)
-    }
-
-    async fn issue_new(&self, updates: &[&NewUpdate]) -> Result<BTreeSet<HostId>, StoreError> {
-        let text = format!(
-            "INSERT INTO host_updates (host_id, epoch, version, digest, content, positions, issued_at)
-             VALUES {}
-             ON CONFLICT (host_id) DO UPDATE SET
-                 epoch = excluded.epoch, version = excluded.version, digest = excluded.digest,
-                 content = excluded.content, positions = excluded.positions, issued_at = excluded.issued_at
-             WHERE host_updates.version < excluded.version
-             RETURNING host_id",
-            value_rows(updates.len(), 7)
-        );
-        let is_common = [1, MAX_ROWS].contains(&updates.len());
-        let mut query = sqlx::query_scalar(AssertSqlSafe(text)).persistent(is_common);
-        for NewUpdate { host_id, issued, .. } in updates {
-            query = query
-                .bind(host_id.as_str())
-                .bind(column(issued.epoch))
-                .bind(column(issued.version))
-                .bind(issued.digest.as_bytes().as_slice())
-                .bind(issued.content.as_slice())
-                .bind(positions_column(&issued.positions))
-                .bind(issued.issued_at.0);
-        }
-        let hosts: Vec<String> = query.fetch_all(self.writer()).await.doing("note updates of hosts")?;
-        hosts.iter().map(|id| host_id(id)).collect()
-    }
-
-    async fn issue_again(&self, updates: &[&NewUpdate]) -> Result<BTreeSet<HostId>, StoreError> {
-        const DOING: &str = "note updates of hosts once more";
-        let mut transaction = self.begin_note().await?;
-        let mut issued = BTreeSet::new();
-        for NewUpdate { host_id, issued: update, replaces, .. } in updates {
-            let replaced = replaces.as_ref().map(|digest| digest.as_bytes().as_slice());
-            let updated = sqlx::query(
-                "UPDATE host_updates SET digest = $1, positions = $2, issued_at = $3
-                 WHERE host_id = $4 AND epoch = $5 AND version = $6 AND digest = $7",
-            )
-            .bind(update.digest.as_bytes().as_slice())
-            .bind(positions_column(&update.positions))
-            .bind(update.issued_at.0)
-            .bind(host_id.as_str())
-            .bind(column(update.epoch))
-            .bind(column(update.version))
-            .bind(replaced)
-            .execute(&mut *transaction)
-            .await
-            .doing(DOING)?;
-            if updated.rows_affected() > 0 {
-                issued.insert(host_id.clone());
+        const DOING: &str = "store updates of hosts";
+        let mut stored = BTreeSet::new();
+        for updates in updates.chunks(MAX_ROWS) {
+            let text = format!(
+                "INSERT INTO host_updates (host_id, epoch, version, kind, digest, content, positions, envelope,
+                                           issued_at, expires_at)
+                 SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, column10
+                 FROM (VALUES {}) AS new
+                 WHERE NOT EXISTS (SELECT 1 FROM host_updates AS held
+                                   WHERE held.host_id = column1 AND held.version >= column3)
+                 ON CONFLICT DO NOTHING
+                 RETURNING host_id",
+                value_rows(updates.len(), 10)
+            );
+            let mut query = sqlx::query_scalar(AssertSqlSafe(text)).persistent(updates.len() == 1);
+            for NewUpdate { host_id, issued, envelope } in updates {
+                query = query
+                    .bind(host_id.as_str())
+                    .bind(column(issued.epoch))
+                    .bind(column(issued.version))
+                    .bind("full")
+                    .bind(issued.digest.as_bytes().as_slice())
+                    .bind(issued.content.as_slice())
+                    .bind(positions_column(&issued.positions))
+                    .bind(envelope.as_slice())
+                    .bind(issued.issued_at.0)
+                    .bind(issued.expires_at.0);
+            }
+            let hosts: Vec<String> = query.fetch_all(self.writer()).await.doing(DOING)?;
+            for host in hosts {
+                stored.insert(host_id(&host)?);
             }
         }
-        transaction.commit().await.doing(DOING)?;
-        Ok(issued)
+        Ok(stored)
+    }
+
+    /// Puts an update of the same version and state in the place of `replaced`, only with newer times.
+    /// `false` when somebody else was first.
+    pub(crate) async fn reissue(&self, update: &NewUpdate, replaced: &Digest) -> Result<bool, StoreError> {
+        let NewUpdate { host_id, issued, envelope } = update;
+        let updated = sqlx::query(
+            "UPDATE host_updates SET digest = $1, envelope = $2, positions = $3, issued_at = $4, expires_at = $5
+             WHERE host_id = $6 AND epoch = $7 AND version = $8 AND digest = $9",
+        )
+        .bind(issued.digest.as_bytes().as_slice())
+        .bind(envelope.as_slice())
+        .bind(positions_column(&issued.positions))
+        .bind(issued.issued_at.0)
+        .bind(issued.expires_at.0)
+        .bind(host_id.as_str())
+        .bind(column(issued.epoch))
+        .bind(column(issued.version))
+        .bind(replaced.as_bytes().as_slice())
+        .execute(self.writer())
+        .await
+        .doing("store an update of a host again")?;
+        Ok(updated.rows_affected() > 0)
+    }
+
+    /// Removes updates of hosts that a later one has replaced.
+    pub(crate) async fn prune_updates(&self, hosts: &BTreeSet<HostId>) -> Result<(), StoreError> {
+        let hosts: Vec<_> = hosts.iter().map(HostId::as_str).collect();
+        for hosts in hosts.chunks(MAX_ROWS) {
+            let hosts = padded(hosts.iter().copied());
+            let text = format!(
+                "DELETE FROM host_updates WHERE host_id IN ({}) AND version <
+                     (SELECT MAX(newest.version) FROM host_updates AS newest
+                      WHERE newest.host_id = host_updates.host_id)",
+                placeholders(1, hosts.len())
+            );
+            let mut query = sqlx::query(AssertSqlSafe(text));
+            for host in hosts {
+                query = query.bind(host);
+            }
+            query.execute(self.writer()).await.doing("remove old updates of hosts")?;
+        }
+        Ok(())
     }
 
     /// The newest update of a host.
-    pub(crate) async fn newest_update(&self, host: &HostId) -> Result<Option<Issued>, StoreError> {
+    pub(crate) async fn newest_update(&self, host: &HostId) -> Result<Option<NewestUpdate>, StoreError> {
         let row = sqlx::query(
-            "SELECT epoch, version, digest, content, positions, issued_at FROM host_updates WHERE host_id = $1",
+            "SELECT epoch, version, digest, content, positions, issued_at, expires_at, envelope, beat_at
+             FROM host_updates JOIN hosts ON hosts.id = host_id
+             WHERE host_id = $1 ORDER BY version DESC LIMIT 1",
         )
         .bind(host.as_str())
         .fetch_optional(self.reader())
         .await
         .doing(DOING)?;
-        row.as_ref().map(read_issued).transpose()
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(NewestUpdate {
+            issued: read_issued(&row)?,
+            envelope: row.try_get("envelope").doing(DOING)?,
+            beat_at: Millis(row.try_get("beat_at").doing(DOING)?),
+        }))
     }
 
     /// Takes the next time at which something may be said to have been issued to a host: now, but
@@ -144,7 +171,8 @@ impl Store {
             "UPDATE hosts SET beat_at = CASE WHEN beat_at > $2 AND beat_at <= $3 THEN beat_at ELSE $2 END
              WHERE id = $1 AND revoked_at IS NULL
              RETURNING beat_at,
-                 (SELECT digest FROM host_updates WHERE host_updates.host_id = hosts.id) AS newest",
+                 (SELECT digest FROM host_updates WHERE host_updates.host_id = hosts.id
+                  ORDER BY version DESC LIMIT 1) AS newest",
         )
         .bind(host.as_str())
         .bind(now.0)
@@ -207,7 +235,7 @@ async fn placements(read: &mut Read) -> Result<Vec<(String, String)>, StoreError
 
 /// What the newest update of each host includes; `None` where that can't be read.
 async fn newest_positions(read: &mut Read) -> Result<BTreeMap<String, Option<Positions>>, StoreError> {
-    let rows = sqlx::query("SELECT host_id, positions FROM host_updates")
+    let rows = sqlx::query("SELECT host_id, positions FROM host_updates ORDER BY version")
         .fetch_all(&mut **read)
         .await
         .doing(DOING)?;
@@ -223,6 +251,7 @@ pub(super) fn read_issued(row: &AnyRow) -> Result<Issued, StoreError> {
         content: row.try_get("content").doing(DOING)?,
         positions: read_positions(row)?,
         issued_at: Millis(row.try_get("issued_at").doing(DOING)?),
+        expires_at: Millis(row.try_get("expires_at").doing(DOING)?),
     })
 }
 
@@ -254,7 +283,7 @@ pub(super) fn host_id(stored: &str) -> Result<HostId, StoreError> {
     stored.parse().map_err(|_never_written| StoreError::Corrupt { what: "host id" })
 }
 
-/// Seven parameters a row. `SQLite` looks each parameter up in a list of all before it.
-const MAX_ROWS: usize = 64;
+/// Ten parameters a row; `SQLite` takes 32,766 in one statement.
+const MAX_ROWS: usize = 128;
 const WHAT: &str = "update of a host";
 const DOING: &str = "read an update of a host";
