@@ -4,13 +4,13 @@
 
 mod answers;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
-use miosa_injector::model::{ResourceId, RunId};
+use miosa_injector::model::{ResourceId, RunId, TenantId};
 use miosa_injector::{Moving, ResolveError, State};
-use miosa_snapshot::{Age, Digest, KeyId, Statement, Trust, Verified};
+use miosa_snapshot::{Age, Digest, KeyId, OutOfScope, Signer, Statement, Trust, Verified};
 
 pub(crate) use answers::Built;
 
@@ -27,8 +27,8 @@ pub(crate) struct Generation {
     pub(crate) content: Arc<Content>,
     /// How old it is.
     pub(crate) freshness: Freshness,
-    /// The signer of the update that came last, of whatever kind.
-    pub(crate) confirmed_by: KeyId,
+    /// Who signed the update that came last, of whatever kind.
+    pub(crate) confirmed_by: Word,
     /// Whether everybody on whose word it rests may still speak.
     pub(crate) standing: Standing,
     /// How it came here.
@@ -45,17 +45,26 @@ pub(crate) struct Content {
     pub(crate) version: u64,
     /// The digest of the envelope that made it.
     pub(crate) digest: Digest,
-    /// The signers of the updates it was made of.
-    pub(crate) signers: BTreeSet<KeyId>,
+    /// On whose word it rests: of each signer of the updates it was made of, the latest.
+    pub(crate) words: BTreeMap<KeyId, Word>,
     answers: Answers,
+}
+
+/// That a signer has spoken, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word {
+    /// Who.
+    pub(crate) signer: KeyId,
+    /// `issued_at` of what it signed, in Unix milliseconds.
+    pub(crate) issued_at: u64,
 }
 
 /// Whether the signers of a generation may still speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// All of them are listed in the trust document.
+    /// All of them, by the trust document.
     Good,
-    /// One is not any more: served again after a full update by one that is.
+    /// One may not any more: served again after a full update by one that may.
     SignerRevoked,
 }
 
@@ -109,12 +118,12 @@ impl Generation {
         }
     }
 
-    /// The same generation as it stands under another trust document.
+    /// The same generation as it stands under another trust document. A start under that document comes
+    /// to the same, since it makes U3, U11 and P6 again for each update.
     pub(crate) fn under(&self, trust: &Trust) -> Self {
-        let listed =
-            |signer: &KeyId| trust.document().signers.iter().any(|known| known.key.key_id() == *signer);
-        let mut signers = self.content.signers.iter().chain([&self.confirmed_by]);
-        let standing = if signers.all(listed) { Standing::Good } else { Standing::SignerRevoked };
+        let mut words = self.content.words.values().chain([&self.confirmed_by]);
+        let stands = words.all(|word| self.content.may_rest_on(*word, trust));
+        let standing = if stands { Standing::Good } else { Standing::SignerRevoked };
         Self {
             content: Arc::clone(&self.content),
             freshness: self.freshness,
@@ -135,11 +144,19 @@ impl Generation {
 }
 
 impl Content {
-    /// The state that `update` made, and the signers of what it was made of.
-    pub(crate) fn new(state: State, update: &Verified, signers: BTreeSet<KeyId>) -> Self {
+    /// The state that `update` made, on top of what rests on `words`.
+    pub(crate) fn new(state: State, update: &Verified, mut words: BTreeMap<KeyId, Word>) -> Self {
         let answers = Answers::for_resources(state.records().resources.keys());
         let Statement { epoch, version, .. } = *update.statement();
-        Self { state, epoch, version, digest: update.digest(), signers, answers }
+        let word = Word::of(update);
+        words.insert(word.signer, word);
+        Self { state, epoch, version, digest: update.digest(), words, answers }
+    }
+
+    fn may_rest_on(&self, word: Word, trust: &Trust) -> bool {
+        trust.signer(word.signer).is_some_and(|signer| {
+            word.issued_at <= signer.expires_at && check_scope(signer, [&self.state]).is_ok()
+        })
     }
 
     /// What a resource, or a run on it, starts with; built at the first call, the same bytes later.
@@ -150,6 +167,21 @@ impl Content {
     ) -> Result<Arc<Built>, ResolveError> {
         self.answers.get_or_build(&self.state, resource, run)
     }
+}
+
+impl Word {
+    pub(crate) fn of(update: &Verified) -> Self {
+        let Statement { signer, times, .. } = update.statement();
+        Self { signer: *signer, issued_at: times.issued_at }
+    }
+}
+
+/// Refuses a signer that may not speak for the tenants of `states`.
+pub(crate) fn check_scope<'a>(
+    signer: &Signer,
+    states: impl IntoIterator<Item = &'a State>,
+) -> Result<(), OutOfScope> {
+    signer.check_tenants(states.into_iter().flat_map(State::tenants).map(TenantId::as_str))
 }
 
 impl Unservable {

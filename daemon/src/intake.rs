@@ -7,7 +7,7 @@ mod queue;
 mod refused;
 mod restore;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use miosa_injector::{Change, PayloadError, State};
@@ -26,7 +26,7 @@ use crate::cache::Cache;
 use crate::clock::{Clock, Now};
 use crate::failure::in_one_line;
 use crate::floor::Floors;
-use crate::generation::{Content, Current, Generation, Source, Standing};
+use crate::generation::{Content, Current, Generation, Source, Standing, Word, check_scope};
 use crate::ledger::Ledger;
 use crate::trust_store::TrustStore;
 
@@ -94,7 +94,7 @@ impl Intake {
         let update = self.open(bytes, Admission::New { now_ms: now.unix_ms })?;
         let held = self.standing_held();
         let verdict = judge(&update, held.as_ref(), self.floor.check(now))?;
-        let base = self.shared.current.generation().map(|generation| Arc::clone(&generation.content));
+        let base = self.standing_content();
         let Some(content) = Self::decode(base.as_ref(), &update, verdict)? else {
             return Ok(Accepted { verdict: "unchanged" });
         };
@@ -132,8 +132,12 @@ impl Intake {
     /// What the next update must fit. A state whose signer was revoked is no base for anything, and
     /// contradicts nothing: the next full one takes its place.
     fn standing_held(&self) -> Option<Held> {
-        let standing = self.shared.current.generation()?.standing;
-        self.held.filter(|_| standing == Standing::Good)
+        self.standing_content().and(self.held)
+    }
+
+    fn standing_content(&self) -> Option<Arc<Content>> {
+        let generation = self.shared.current.generation()?;
+        (generation.standing == Standing::Good).then(|| Arc::clone(&generation.content))
     }
 
     /// What is to be served after the update, on top of `base`; `None` when it changes nothing.
@@ -142,31 +146,30 @@ impl Intake {
         update: &Verified,
         verdict: Verdict,
     ) -> Result<Option<Arc<Content>>, Refused> {
-        let signer = update.statement().signer;
         let content = match (verdict, base) {
             (Verdict::Unchanged, _) => return Ok(None),
             (Verdict::Refresh, Some(base)) => Arc::clone(base),
             (Verdict::Extend, Some(base)) => {
                 let state =
                     base.state.apply(Change::decode(update.payload())?).map_err(PayloadError::from)?;
-                let mut signers = base.signers.clone();
-                signers.insert(signer);
-                Arc::new(Content::new(state, update, signers))
+                Arc::new(Content::new(state, update, base.words.clone()))
             }
             (Verdict::Replace, _) => {
                 let state = State::from_full(Change::decode(update.payload())?)?;
-                Arc::new(Content::new(state, update, BTreeSet::from([signer])))
+                Arc::new(Content::new(state, update, BTreeMap::new()))
             }
             (Verdict::ReplaceIfStateEqual(unsettled), Some(base)) => {
                 let state = State::from_full(Change::decode(update.payload())?)?;
                 unsettled.settle(&base.state, &state)?;
-                Arc::new(Content::new(state, update, BTreeSet::from([signer])))
+                Arc::new(Content::new(state, update, BTreeMap::new()))
             }
             // The apply rule gives these only for what is held.
             (Verdict::Refresh | Verdict::Extend | Verdict::ReplaceIfStateEqual(_), None) => {
                 return Err(Refusal::WrongBase.into());
             }
         };
+        let before = base.map(|base| &base.state);
+        check_scope(update.signer(), before.into_iter().chain([&content.state]))?;
         Ok(Some(content))
     }
 
@@ -184,7 +187,7 @@ impl Intake {
     fn swap(&mut self, update: &Verified, content: Arc<Content>, source: Source, now: Now) {
         let generation = Arc::new(Generation {
             freshness: Freshness::new(update.statement().times, now, self.floor.issued_at()),
-            confirmed_by: update.statement().signer,
+            confirmed_by: Word::of(update),
             standing: Standing::Good,
             source,
             content: Arc::clone(&content),

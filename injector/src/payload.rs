@@ -40,13 +40,13 @@ pub struct Deleted {
     pub runs: BTreeSet<RunId>,
 }
 
-/// Why bytes are no payload, or a payload no state.
+/// Why bytes are no payload, or a payload no state: P1 to P5 of the payload's checks.
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadError {
-    /// Not the JSON of a payload. The source never quotes a value.
+    /// P1: not the JSON of a payload. The source never quotes a value.
     #[error("the payload is malformed")]
     Malformed(#[source] Redacted),
-    /// A variable that Linux could not pass to a program.
+    /// P2: a variable that Linux could not pass to a program.
     #[error("{name} of {id} is too long")]
     EntryTooLong {
         /// The variable's name.
@@ -56,7 +56,7 @@ pub enum PayloadError {
         /// Its size.
         source: EntryError,
     },
-    /// Two records with one id.
+    /// P3: two records with one id.
     #[error("the payload holds {kind} {id} twice")]
     Twice {
         /// The kind of record.
@@ -64,10 +64,10 @@ pub enum PayloadError {
         /// The repeated id.
         id: String,
     },
-    /// A full payload that deletes.
+    /// P4: a full payload that deletes.
     #[error("a full payload must not delete anything")]
     FullDeletes,
-    /// The records make no state.
+    /// P5: the records make no state.
     #[error("the payload makes no state")]
     State(#[from] StateError),
 }
@@ -94,6 +94,7 @@ impl Change {
     /// On malformed JSON, unknown or repeated members, ids, names or values out of order, and
     /// records that stand twice.
     pub fn decode(bytes: &[u8]) -> Result<Self, PayloadError> {
+        // P1 is the reader; P3 is `by_id`, P2 `check_sizes`; P4 and P5 are made where a state is.
         let Object(read): Object<ChangeIn> =
             serde_json::from_slice(bytes).map_err(|error| PayloadError::Malformed(Redacted::from(&error)))?;
         let put = Records {
@@ -132,6 +133,32 @@ impl State {
             return Err(PayloadError::FullDeletes);
         }
         Ok(Self::new(change.put)?)
+    }
+}
+
+impl PayloadError {
+    /// The number of the check in the description of the format of updates.
+    #[must_use]
+    pub fn check(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "P1",
+            Self::EntryTooLong { .. } => "P2",
+            Self::Twice { .. } => "P3",
+            Self::FullDeletes => "P4",
+            Self::State(_) => "P5",
+        }
+    }
+
+    /// The stable name of this refusal.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed_payload",
+            Self::EntryTooLong { .. } => "entry_too_long",
+            Self::Twice { .. } => "record_twice",
+            Self::FullDeletes => "full_deletes",
+            Self::State(StateError::RunWithoutResource { .. }) => "run_without_resource",
+        }
     }
 }
 

@@ -87,6 +87,15 @@ impl State {
         &self.records
     }
 
+    /// The tenants whose records these are; one stands here as often as it has records.
+    pub fn tenants(&self) -> impl Iterator<Item = &TenantId> {
+        let Records { variables, profiles, resources, runs: _ } = &self.records;
+        let variables = variables.values().map(|record| &record.tenant_id);
+        let profiles = profiles.values().map(|record| &record.tenant_id);
+        // A run is its resource's, which is here too.
+        variables.chain(profiles).chain(resources.values().map(|record| &record.tenant_id))
+    }
+
     /// The runs on a resource, by id.
     pub fn runs_on(&self, resource: &ResourceId) -> impl Iterator<Item = &RunId> {
         self.runs_of.get(resource).into_iter().flatten()

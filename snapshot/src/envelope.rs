@@ -58,6 +58,18 @@ pub enum EnvelopeError {
 }
 
 impl EnvelopeError {
+    /// The number of the check in `docs/snapshot-format.md`.
+    pub fn check(&self) -> &'static str {
+        match self {
+            Self::Oversize { .. } => "E1",
+            Self::Malformed { .. } => "E2",
+            Self::PayloadType { .. } => "E3",
+            Self::SignatureCount { .. } => "E4",
+            Self::Encoding { .. } => "E5",
+            Self::DuplicateSignature => "E6",
+        }
+    }
+
     /// The stable name of this refusal.
     pub fn name(&self) -> &'static str {
         match self {

@@ -165,6 +165,18 @@ impl Floor {
 }
 
 impl Refusal {
+    /// The number of the check in `docs/snapshot-format.md`.
+    pub fn check(&self) -> &'static str {
+        match self {
+            Self::StaleVersion => "J2",
+            Self::BelowFloor => "J3",
+            Self::FloorLost => "J4",
+            Self::WrongBase => "J5",
+            Self::Equivocation => "J6",
+            Self::IssuedBackwards => "J7",
+        }
+    }
+
     /// The stable name of this refusal.
     pub fn name(&self) -> &'static str {
         match self {
@@ -213,7 +225,7 @@ fn check_floor(update: &Verified, floor: FloorCheck) -> Result<(), Refusal> {
 }
 
 // J4. Where the floor is lost, the update is a full one issued at most 15 minutes ago (or ahead of
-//     the clock, as far as U14 lets it).
+//     the clock, as far as U13 lets it).
 fn check_lost_floor(update: &Verified, floor: FloorCheck) -> Result<(), Refusal> {
     let FloorCheck::Lost { now_ms } = floor else { return Ok(()) };
     let Statement { kind, times, .. } = update.statement();

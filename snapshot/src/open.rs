@@ -20,6 +20,7 @@ use crate::{
 /// An update that has passed every check. Its payload is wiped on drop and never printed.
 pub struct Verified {
     statement: Statement,
+    signer: Signer,
     text: Zeroizing<Vec<u8>>,
     payload: Range<usize>,
     digest: Digest,
@@ -60,22 +61,19 @@ pub enum OpenError {
     /// U4: the signature is not that signer's over these bytes.
     #[error("the signature of the update does not verify")]
     BadSignature,
-    /// U5: the signer may speak for some tenants only, which this version does not check yet.
-    #[error("the signer of the update may speak for some tenants only")]
-    SignerScope,
-    /// U6: not sealed to this host's key, or not as it was sealed.
+    /// U5: not sealed to this host's key, or not as it was sealed.
     #[error("the update cannot be decrypted with the key of this host")]
     Undecryptable,
-    /// U7: what was sealed is no statement.
+    /// U6: what was sealed is no statement.
     #[error("cannot read what the update says")]
     Statement(#[source] StatementError),
-    /// U8: the host inside the seal is not the one outside.
+    /// U7: the host inside the seal is not the one outside.
     #[error("the update names another host inside its seal than outside")]
     HostMismatch,
-    /// U9: the signer inside the seal is not the one that signed.
+    /// U8: the signer inside the seal is not the one that signed.
     #[error("the update names another signer inside its seal than the one that signed it")]
     SignerMismatch,
-    /// U10: an epoch that the roots have not granted.
+    /// U9: an epoch that the roots have not granted.
     #[error("the update is of epoch {epoch}, above {granted} of the trust document")]
     EpochAboveTrust {
         /// The epoch of the update.
@@ -83,25 +81,25 @@ pub enum OpenError {
         /// The epoch of the trust document.
         granted: u64,
     },
-    /// U11: the trust document itself has expired (new updates only).
+    /// U10: the trust document itself has expired (new updates only).
     #[error("the trust document expired at {expires_at}")]
     TrustExpired {
         /// When, in Unix milliseconds.
         expires_at: u64,
     },
-    /// U12: issued after the signer's expiry, or (new updates only) opened after it.
+    /// U11: issued after the signer's expiry, or (new updates only) opened after it.
     #[error("the signer of the update expired at {expires_at}")]
     SignerExpired {
         /// When, in Unix milliseconds.
         expires_at: u64,
     },
-    /// U13: past its `expires_at` (new updates only).
+    /// U12: past its `expires_at` (new updates only).
     #[error("the update expired at {expires_at}")]
     Expired {
         /// When, in Unix milliseconds.
         expires_at: u64,
     },
-    /// U14: issued more than [`MAX_CLOCK_LEAD_MS`] ahead of the clock (new updates only).
+    /// U13: issued more than [`MAX_CLOCK_LEAD_MS`] ahead of the clock (new updates only).
     #[error("the update was issued at {issued_at}, more than an hour ahead of the clock")]
     FromTheFuture {
         /// When, in Unix milliseconds.
@@ -126,7 +124,6 @@ pub fn open(
     check_addressee(&body, host)?;
     let signer = check_signer(&envelope, trust)?;
     check_signature(&envelope, signer)?;
-    check_scope(signer)?;
     let text = opened.decrypt(&body, host).map_err(|_undecryptable| OpenError::Undecryptable)?;
     let (statement, payload) = Statement::read(&text).map_err(OpenError::Statement)?;
     check_host_inside(&statement, &body)?;
@@ -136,7 +133,7 @@ pub fn open(
     check_signer_expiry(&statement, signer, admission)?;
     check_expiry(&statement, admission)?;
     check_clock_lead(&statement, admission)?;
-    Ok(Verified { statement, text, payload, digest: Digest::of(bytes) })
+    Ok(Verified { statement, signer: signer.clone(), text, payload, digest: Digest::of(bytes) })
 }
 
 impl Verified {
@@ -148,6 +145,11 @@ impl Verified {
     /// The payload: one JSON object, which nobody has looked into yet. Secret.
     pub fn payload(&self) -> &[u8] {
         self.text.get(self.payload.clone()).unwrap_or_default()
+    }
+
+    /// Who signed it, as the trust document has it.
+    pub fn signer(&self) -> &Signer {
+        &self.signer
     }
 
     /// The digest of the exact bytes of the envelope.
@@ -166,6 +168,26 @@ impl fmt::Debug for Verified {
 }
 
 impl OpenError {
+    /// The number of the check in `docs/snapshot-format.md`.
+    pub fn check(&self) -> &'static str {
+        match self {
+            Self::Envelope(error) => error.check(),
+            Self::Body => "U1",
+            Self::WrongHost { .. } => "U2",
+            Self::UnknownSigner => "U3",
+            Self::BadSignature => "U4",
+            Self::Undecryptable => "U5",
+            Self::Statement(_) => "U6",
+            Self::HostMismatch => "U7",
+            Self::SignerMismatch => "U8",
+            Self::EpochAboveTrust { .. } => "U9",
+            Self::TrustExpired { .. } => "U10",
+            Self::SignerExpired { .. } => "U11",
+            Self::Expired { .. } => "U12",
+            Self::FromTheFuture { .. } => "U13",
+        }
+    }
+
     /// The stable name of this refusal.
     pub fn name(&self) -> &'static str {
         match self {
@@ -174,7 +196,6 @@ impl OpenError {
             Self::WrongHost { .. } => "wrong_host",
             Self::UnknownSigner => "unknown_signer",
             Self::BadSignature => "bad_signature",
-            Self::SignerScope => "signer_scope",
             Self::Undecryptable => "undecryptable",
             Self::Statement(_) => "malformed_statement",
             Self::HostMismatch => "host_mismatch",
@@ -217,19 +238,10 @@ fn check_signature(envelope: &Envelope, signer: &Signer) -> Result<(), OpenError
     Ok(())
 }
 
-// U5. The signer may speak for every tenant. Which tenants a payload speaks for is not known here,
-//     so a signer with a scope is refused until there is a check for it.
-fn check_scope(signer: &Signer) -> Result<(), OpenError> {
-    match signer.tenants {
-        None => Ok(()),
-        Some(_) => Err(OpenError::SignerScope),
-    }
-}
-
-// U6 (the seal opens) and U7 (what was sealed is a statement) are `OpenedKeys::decrypt` and
+// U5 (the seal opens) and U6 (what was sealed is a statement) are `OpenedKeys::decrypt` and
 // `Statement::read`.
 
-// U8. The host inside the seal is the one outside.
+// U7. The host inside the seal is the one outside.
 fn check_host_inside(statement: &Statement, body: &Body<'_>) -> Result<(), OpenError> {
     if statement.host_id != body.host_id {
         return Err(OpenError::HostMismatch);
@@ -237,7 +249,7 @@ fn check_host_inside(statement: &Statement, body: &Body<'_>) -> Result<(), OpenE
     Ok(())
 }
 
-// U9. The signer inside the seal is the one that signed: nobody passes off another's ciphertext.
+// U8. The signer inside the seal is the one that signed: nobody passes off another's ciphertext.
 fn check_signer_inside(statement: &Statement, signer: &Signer) -> Result<(), OpenError> {
     if statement.signer != signer.key.key_id() {
         return Err(OpenError::SignerMismatch);
@@ -245,7 +257,7 @@ fn check_signer_inside(statement: &Statement, signer: &Signer) -> Result<(), Ope
     Ok(())
 }
 
-// U10. The epoch is not above the one that the roots have granted.
+// U9. The epoch is not above the one that the roots have granted.
 fn check_epoch(statement: &Statement, trust: &Trust) -> Result<(), OpenError> {
     let (epoch, granted) = (statement.epoch, trust.document().epoch);
     if epoch > granted {
@@ -254,7 +266,7 @@ fn check_epoch(statement: &Statement, trust: &Trust) -> Result<(), OpenError> {
     Ok(())
 }
 
-// U11. New: the trust document has not expired.
+// U10. New: the trust document has not expired.
 fn check_trust_expiry(trust: &Trust, admission: Admission) -> Result<(), OpenError> {
     let expires_at = trust.document().expires_at;
     if admission.is_past(expires_at) {
@@ -263,7 +275,7 @@ fn check_trust_expiry(trust: &Trust, admission: Admission) -> Result<(), OpenErr
     Ok(())
 }
 
-// U12. The update was issued before its signer expired. New: the signer has not expired by now, or
+// U11. The update was issued before its signer expired. New: the signer has not expired by now, or
 //      an expired key could still sign with an earlier date.
 fn check_signer_expiry(
     statement: &Statement,
@@ -277,7 +289,7 @@ fn check_signer_expiry(
     Ok(())
 }
 
-// U13. New: the update has not expired.
+// U12. New: the update has not expired.
 fn check_expiry(statement: &Statement, admission: Admission) -> Result<(), OpenError> {
     let expires_at = statement.times.expires_at;
     if admission.is_past(expires_at) {
@@ -286,7 +298,7 @@ fn check_expiry(statement: &Statement, admission: Admission) -> Result<(), OpenE
     Ok(())
 }
 
-// U14. New: the update was not issued more than an hour ahead of the clock.
+// U13. New: the update was not issued more than an hour ahead of the clock.
 fn check_clock_lead(statement: &Statement, admission: Admission) -> Result<(), OpenError> {
     let issued_at = statement.times.issued_at;
     match admission {

@@ -8,13 +8,13 @@
 
 mod document;
 
-pub use document::{DocumentError, MAX_ROOTS, MAX_SIGNERS, Signer, TrustDocument};
+pub use document::{DocumentError, MAX_ROOTS, MAX_SIGNERS, OutOfScope, Signer, TrustDocument};
 
 use crate::{
     MAX_SIGNATURES, TRUST_PAYLOAD_TYPE,
     digest::Digest,
     envelope::{Envelope, EnvelopeError, Shape, Signature, pae},
-    signing::{SigningKey, VerifyingKey},
+    signing::{KeyId, SigningKey, VerifyingKey},
 };
 
 /// A trust document that is trusted: pinned, or reached from a pinned one.
@@ -134,6 +134,11 @@ impl Trust {
         self.document.expires_at
     }
 
+    /// The signer of this key id, if it is listed.
+    pub fn signer(&self, key_id: KeyId) -> Option<&Signer> {
+        self.document.signers.iter().find(|signer| signer.key.key_id() == key_id)
+    }
+
     /// What it says.
     pub fn document(&self) -> &TrustDocument {
         &self.document
@@ -199,6 +204,21 @@ impl TrustDocument {
 }
 
 impl TrustError {
+    /// The number of the check in `docs/snapshot-format.md`.
+    pub fn check(&self) -> &'static str {
+        match self {
+            Self::PinMismatch => "T1",
+            Self::Envelope(error) => error.check(),
+            Self::NotSignedByHeldRoots { .. } => "T2",
+            Self::Document(_) => "T3",
+            Self::NotSignedByOwnRoots { .. } => "T4",
+            Self::StaleVersion { .. } => "T5",
+            Self::Equivocation { .. } => "T6",
+            Self::SkippedVersion { .. } => "T7",
+            Self::EpochLowered { .. } => "T8",
+        }
+    }
+
     /// The stable name of this refusal.
     pub fn name(&self) -> &'static str {
         match self {

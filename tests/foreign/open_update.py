@@ -74,10 +74,10 @@ def open_update(text, trust, host_id, host_key):
     content_key = SUITE.decrypt(sealed_key, host_key, info=label("miosa content key", host_id))
     text = cipher(content_key, salt, host_id).decrypt(bytes(12), ciphertext, aad(host_id, sealed_key))
     statement = parse_json(text)
-    require(statement["format"] == 1, "U7")
-    require(statement["host_id"] == host_id, "U8")
-    require(statement["signer"] == signer, "U9")
-    require(statement["epoch"] <= trust["epoch"], "U10")
+    require(statement["format"] == 1, "U6")
+    require(statement["host_id"] == host_id, "U7")
+    require(statement["signer"] == signer, "U8")
+    require(statement["epoch"] <= trust["epoch"], "U9")
     return statement
 
 

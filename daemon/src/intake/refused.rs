@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 use miosa_injector::PayloadError;
-use miosa_snapshot::{OpenError, Refusal, TrustError};
+use miosa_snapshot::{OpenError, OutOfScope, Refusal, TrustError};
 
 use crate::disk::DiskError;
 use crate::trust_store::NotTaken;
@@ -19,6 +19,9 @@ pub(crate) enum Refused {
     /// It verifies and says nothing this version understands.
     #[error("cannot decode the update")]
     Payload(#[from] PayloadError),
+    /// It verifies and fits, and its signer may not say this.
+    #[error("cannot take this from the signer of the update")]
+    Scope(#[from] OutOfScope),
     /// The trust document does not follow the held one.
     #[error("cannot follow the trust document")]
     Trust(#[from] TrustError),
@@ -39,7 +42,8 @@ impl Refused {
         match self {
             Self::Open(error) => error.name(),
             Self::Judged(refusal) => refusal.name(),
-            Self::Payload(_) => "malformed_payload",
+            Self::Payload(error) => error.name(),
+            Self::Scope(error) => error.name(),
             Self::Trust(error) => error.name(),
             Self::NoTrust => "no_trust",
             Self::Disk(_) => "not_durable",
@@ -52,9 +56,12 @@ impl Refused {
         match self {
             Self::Judged(refusal) if refusal.needs_full() => (StatusCode::CONFLICT, "need_full"),
             Self::Disk(_) | Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, self.name()),
-            Self::Open(_) | Self::Judged(_) | Self::Payload(_) | Self::Trust(_) | Self::NoTrust => {
-                (StatusCode::UNPROCESSABLE_ENTITY, self.name())
-            }
+            Self::Open(_)
+            | Self::Judged(_)
+            | Self::Payload(_)
+            | Self::Scope(_)
+            | Self::Trust(_)
+            | Self::NoTrust => (StatusCode::UNPROCESSABLE_ENTITY, self.name()),
         }
     }
 }

@@ -519,6 +519,72 @@ fn a_revoked_signers_cache_is_set_aside_at_the_next_start() {
 }
 
 #[test]
+fn a_signer_for_some_tenants_brings_states_of_these_only() {
+    let mut world = World::new();
+    world.publisher.signer_tenants = Some(vec!["t1".to_owned()]);
+    let mut intake = world.start();
+    intake.take_trust(&world.publisher.trust(2)).unwrap();
+    let both = resources(&[("sbx-1", "t1", "a"), ("sbx-2", "t2", "b")]);
+    assert_eq!(name(intake.take_update(&world.publisher.full(1, both))), "signer_scope");
+    assert_eq!(world.greeting(), Err(Unservable::NotReady));
+
+    let full = world.publisher.full(1, greeting("mine"));
+    intake.take_update(&full).unwrap();
+    let foreign = Change { put: resources(&[("sbx-2", "t2", "b")]), ..Change::default() };
+    let incremental = world.publisher.incremental(2, 1, &full, &foreign);
+    assert_eq!(name(intake.take_update(&incremental)), "signer_scope");
+    intake.take_update(&world.publisher.heartbeat(1, &full)).unwrap();
+    assert_eq!(world.greeting().unwrap(), "mine");
+    world.start();
+    assert_eq!(world.greeting().unwrap(), "mine");
+    assert!(world.set_aside().is_empty());
+}
+
+#[test]
+fn a_signer_for_some_tenants_cannot_take_away_or_refresh_what_is_anothers() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let both = world.publisher.full(1, resources(&[("sbx-1", "t1", "a"), ("sbx-2", "t2", "b")]));
+    intake.take_update(&both).unwrap();
+    world.publisher.signer_tenants = Some(vec!["t2".to_owned()]);
+    intake.take_trust(&world.publisher.trust(2)).unwrap();
+    assert_eq!(world.greeting(), Err(Unservable::SignerRevoked));
+    // Under a document that lists two, the one that speaks for all still stands.
+    let mut world = World::new();
+    let mut intake = world.start();
+    let both = world.publisher.full(1, resources(&[("sbx-1", "t1", "a"), ("sbx-2", "t2", "b")]));
+    intake.take_update(&both).unwrap();
+    let for_all = world.publisher.add_signer(Some(vec!["t2".to_owned()]));
+    intake.take_trust(&world.publisher.trust(2)).unwrap();
+    let only_theirs = resources(&[("sbx-2", "t2", "b")]);
+    assert_eq!(name(intake.take_update(&world.publisher.full(2, only_theirs))), "signer_scope");
+    assert_eq!(name(intake.take_update(&world.publisher.heartbeat(1, &both))), "signer_scope");
+    let mut removal = Change::default();
+    removal.delete.resources.insert("sbx-1".parse().unwrap());
+    let removal = world.publisher.incremental(2, 1, &both, &removal);
+    assert_eq!(name(intake.take_update(&removal)), "signer_scope");
+    assert_eq!(world.greeting().unwrap(), "a");
+    world.publisher.signer = for_all;
+    intake.take_update(&world.publisher.heartbeat(1, &both)).unwrap();
+}
+
+#[test]
+fn a_signer_whose_time_is_cut_short_no_longer_stands_for_what_it_signed_later() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    intake.take_update(&world.publisher.full(1, greeting("kept"))).unwrap();
+    world.publisher.signer_expires_at = NOW;
+    intake.take_trust(&world.publisher.trust(2)).unwrap();
+    assert_eq!(world.greeting().unwrap(), "kept", "it was issued in time");
+    world.publisher.signer_expires_at = NOW - 1;
+    intake.take_trust(&world.publisher.trust(3)).unwrap();
+    assert_eq!(world.greeting(), Err(Unservable::SignerRevoked));
+    world.start();
+    assert_eq!(world.greeting(), Err(Unservable::NotReady));
+    assert_eq!(world.set_aside(), ["signer_expired"], "a start comes to the same");
+}
+
+#[test]
 fn what_cannot_be_kept_is_not_served() {
     let mut world = World::new();
     let mut intake = world.start();

@@ -20,6 +20,11 @@ pub(crate) struct Publisher {
     pub(crate) epoch: u64,
     pub(crate) fresh_for_ms: u64,
     pub(crate) serve_for_ms: u64,
+    /// What the next trust document says of the signer.
+    pub(crate) signer_tenants: Option<Vec<String>>,
+    pub(crate) signer_expires_at: u64,
+    /// Listed beside it.
+    other_signers: Vec<Signer>,
 }
 
 impl Publisher {
@@ -33,6 +38,9 @@ impl Publisher {
             epoch: 1,
             fresh_for_ms: 15 * 60 * 1_000,
             serve_for_ms: 72 * 60 * 60 * 1_000,
+            signer_tenants: None,
+            signer_expires_at: MAX_NUMBER,
+            other_signers: Vec::new(),
         }
     }
 
@@ -45,13 +53,17 @@ impl Publisher {
 
     /// The trust document with this publisher's signer.
     pub(crate) fn trust(&self, version: u64) -> Vec<u8> {
-        let signer = Signer { key: self.signer.public(), expires_at: MAX_NUMBER, tenants: None };
+        let signer = Signer {
+            key: self.signer.public(),
+            expires_at: self.signer_expires_at,
+            tenants: self.signer_tenants.clone(),
+        };
         let document = TrustDocument {
             version,
             epoch: self.epoch,
             threshold: 1,
             roots: vec![self.root.public()],
-            signers: vec![signer],
+            signers: [vec![signer], self.other_signers.clone()].concat(),
             expires_at: MAX_NUMBER,
         };
         document.sign(&[&self.root]).unwrap()
@@ -61,6 +73,18 @@ impl Publisher {
     /// former one.
     pub(crate) fn change_signer(&mut self) {
         self.signer = new_key();
+    }
+
+    /// From here on a new key signs the updates, for these tenants, and the next trust documents list it
+    /// beside the former one, which is returned.
+    pub(crate) fn add_signer(&mut self, tenants: Option<Vec<String>>) -> SigningKey {
+        let former = std::mem::replace(&mut self.signer, new_key());
+        self.other_signers.push(Signer {
+            key: former.public(),
+            expires_at: self.signer_expires_at,
+            tenants: std::mem::replace(&mut self.signer_tenants, tenants),
+        });
+        former
     }
 
     pub(crate) fn full(&self, version: u64, records: Records) -> Vec<u8> {

@@ -40,6 +40,14 @@ pub struct Signer {
     pub tenants: Option<Vec<String>>,
 }
 
+/// P6: the signer may not speak for a tenant whose records the update sets, keeps or takes away.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signer of the update may not speak for tenant {tenant}")]
+pub struct OutOfScope {
+    /// The first such tenant.
+    pub tenant: String,
+}
+
 /// Why bytes are no trust document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
@@ -77,6 +85,32 @@ pub const MAX_ROOTS: usize = 16;
 
 /// The most signers of one document.
 pub const MAX_SIGNERS: usize = 64;
+
+impl Signer {
+    // P6. The signer may speak for every tenant of the state before and of the state after the update.
+    //     An update speaks for all of a state, not for what it changes alone: it sets its times.
+    /// Refuses tenants that this signer may not speak for. Which tenants a state is of is known only
+    /// to who knows the payload; they are not looked at if the signer speaks for all.
+    pub fn check_tenants<'a>(&self, tenants: impl IntoIterator<Item = &'a str>) -> Result<(), OutOfScope> {
+        let Some(listed) = &self.tenants else { return Ok(()) };
+        match tenants.into_iter().find(|tenant| !listed.iter().any(|known| known == tenant)) {
+            Some(tenant) => Err(OutOfScope { tenant: tenant.to_owned() }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl OutOfScope {
+    /// The number of the check in `docs/snapshot-format.md`.
+    pub fn check(&self) -> &'static str {
+        "P6"
+    }
+
+    /// The stable name of this refusal.
+    pub fn name(&self) -> &'static str {
+        "signer_scope"
+    }
+}
 
 impl TrustDocument {
     pub(crate) fn write(&self) -> Result<Vec<u8>, DocumentError> {

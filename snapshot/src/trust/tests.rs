@@ -392,3 +392,20 @@ impl Roots {
         finish(&envelope).unwrap()
     }
 }
+
+#[test]
+fn p6_a_signer_speaks_for_the_tenants_that_are_listed_or_for_all() {
+    let speaks_for = |tenants: Option<&[&str]>| {
+        let tenants = tenants.map(|ids| ids.iter().map(|&id| id.to_owned()).collect());
+        Signer { key: SigningKey::generate().unwrap().0.public(), expires_at: 9, tenants }
+    };
+    let refused = |signer: &Signer, tenants: &[&str]| {
+        signer.check_tenants(tenants.iter().copied()).err().map(|error| error.tenant)
+    };
+    assert_eq!(refused(&speaks_for(None), &["t_1", "t_2"]), None);
+    assert_eq!(refused(&speaks_for(Some(&["t_2", "t_1"])), &["t_1", "t_2", "t_1"]), None);
+    assert_eq!(refused(&speaks_for(Some(&["t_1"])), &["t_1", "t_2", "t_3"]), Some("t_2".to_owned()));
+    assert_eq!(refused(&speaks_for(Some(&["t_1"])), &["t_11"]), Some("t_11".to_owned()));
+    assert_eq!(refused(&speaks_for(Some(&[])), &["t_1"]), Some("t_1".to_owned()));
+    assert_eq!(refused(&speaks_for(Some(&[])), &[]), None);
+}
