@@ -18,6 +18,7 @@ use tokio::time::timeout;
 pub(crate) use report::{ResourceLine, ResourceList, StatusReport};
 
 use crate::generation::{Generation, Unservable};
+use crate::hygiene::Memory;
 use crate::intake::Shared;
 use crate::layout::RuntimeDir;
 use crate::socket::reply::{self, Reply};
@@ -32,6 +33,7 @@ pub(crate) struct Admin {
     pub(crate) runtime: RuntimeDir,
     pub(crate) shared: Shared,
     pub(crate) sockets: watch::Receiver<Arc<SocketReport>>,
+    pub(crate) memory: Memory,
 }
 
 /// Answers a request on the admin socket.

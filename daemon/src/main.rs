@@ -1,5 +1,6 @@
 //! The program: settings, log, then the one command that was asked for.
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -7,6 +8,12 @@ use miosad::cli::{Arguments, Command};
 use miosad::failure::Failure;
 use miosad::settings::Settings;
 use miosad::{commands, enroll, hygiene, link, logging, serve};
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes every block of the heap that is given back or outgrown: values pass through buffers of
+/// libraries that wipe nothing.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -22,22 +29,19 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = Settings::load(&arguments.options)?;
     logging::start(settings.log_level, settings.log_format);
+    hygiene::seal_memory()?;
     match &arguments.command {
         Command::Enroll(how) => {
-            hygiene::seal_memory()?;
+            let _the_host_key_is_on_disk_too = hygiene::keep_out_of_swap();
             enroll::enroll(&settings, how)?;
         }
         Command::Unenroll => enroll::unenroll(&settings)?,
         Command::Serve => {
-            hygiene::seal_memory()?;
             hygiene::create_with_exact_modes();
             hygiene::raise_descriptor_limit()?;
-            serve::run(&settings)?;
+            serve::run(&settings, hygiene::keep_out_of_swap())?;
         }
-        Command::Link => {
-            hygiene::seal_memory()?;
-            link::run(&settings)?;
-        }
+        Command::Link => link::run(&settings)?,
         Command::Push(what) => commands::push(&settings, what)?,
         Command::Status(print) => commands::status(&settings, *print)?,
         Command::Resources(print) => commands::resources(&settings, *print)?,

@@ -23,6 +23,7 @@ use crate::disk::{self, DiskError};
 use crate::failure::in_one_line;
 use crate::generation::Current;
 use crate::host::{self, HostError, HostFile};
+use crate::hygiene::Memory;
 use crate::intake::{self, Intake, Queue, RestoreError, Shared, Sockets};
 use crate::ledger::Ledger;
 use crate::settings::Settings;
@@ -85,14 +86,14 @@ pub struct StateUnusable(#[from] RestoreError);
 /// # Errors
 /// When it can't start. Bad updates and damaged files are no reason: then it serves what it can and
 /// says what it needs.
-pub fn run(settings: &Settings) -> Result<(), ServeError> {
+pub fn run(settings: &Settings, memory: Memory) -> Result<(), ServeError> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| ServeError::Start { what: "the event loop", source })?;
     let stop = {
         let _inside = runtime.enter();
         Stop::on_signals().map_err(|source| ServeError::Start { what: "handling signals", source })?
     };
-    let daemon = Daemon::build(settings, Clock::System, runtime.handle())?;
+    let daemon = Daemon::build(settings, memory, Clock::System, runtime.handle())?;
     runtime.block_on(daemon.run(stop));
     Ok(())
 }
@@ -122,7 +123,12 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn build(settings: &Settings, clock: Clock, runtime: &Handle) -> Result<Self, ServeError> {
+    fn build(
+        settings: &Settings,
+        memory: Memory,
+        clock: Clock,
+        runtime: &Handle,
+    ) -> Result<Self, ServeError> {
         let file = HostFile::load(&settings.state)?;
         check_state_directory(settings.state.path())?;
         let identity = HostIdentity { id: file.host_id.clone(), key: host::load_key(&settings.state)? };
@@ -158,6 +164,7 @@ impl Daemon {
                 runtime: settings.runtime.clone(),
                 shared,
                 sockets,
+                memory,
             },
             queue,
             drain,
@@ -171,6 +178,12 @@ impl Daemon {
             self;
         let ready = admin.is_ready();
         tracing::info!(event = "started", host_id = %admin.host_id, ready, "serving");
+        if admin.memory == Memory::Swappable {
+            tracing::warn!(
+                event = "memory_not_locked",
+                "this process may not lock its memory, so secrets may reach a swap device; set LimitMEMLOCK=infinity"
+            );
+        }
 
         let mut doors = JoinSet::new();
         let (host_id, shared) = (admin.host_id.clone(), admin.shared.clone());

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Admin;
 use crate::cache::SetAside;
+use crate::hygiene::Memory;
 use crate::ledger::LastRefusal;
 
 /// The body of `GET /v1/status`. Times are Unix milliseconds.
@@ -55,6 +56,8 @@ pub(crate) struct StatusReport {
     pub(crate) last_refusal: Option<LastRefusal>,
     /// Files that did not verify and were set aside.
     pub(crate) set_aside: Vec<SetAside>,
+    /// Whether all memory of `serve` is kept from swap devices.
+    pub(crate) memory_locked: bool,
     /// What needs an operator, by name.
     pub(crate) alarms: BTreeMap<String, u64>,
 }
@@ -122,6 +125,7 @@ impl Admin {
             refused: owned(facts.refused),
             last_refusal: facts.last_refusal,
             set_aside: facts.set_aside,
+            memory_locked: self.memory == Memory::Locked,
             alarms: owned(facts.alarms),
         }
     }

@@ -41,6 +41,9 @@ pub(super) fn status(report: &StatusReport) -> String {
     for file in &report.set_aside {
         lines.fact("set aside", file.file.clone());
     }
+    if !report.memory_locked {
+        lines.fact("memory", "may be swapped out: `miosad serve` needs LimitMEMLOCK=infinity".to_owned());
+    }
     lines.counts("alarms", &report.alarms);
     lines.0
 }
