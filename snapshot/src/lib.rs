@@ -42,8 +42,8 @@ pub use sealing::{ContentKey, OpenedKeys};
 pub use signing::{KeyError, KeyId, SigningKey, VerifyingKey};
 pub use statement::{Age, Kind, Statement, StatementError, Times};
 pub use trust::{
-    DocumentError, MAX_ROOTS, MAX_SIGNERS, MAX_TRUST_BYTES, OutOfScope, Signer, Trust, TrustDocument,
-    TrustError,
+    DocumentError, MAX_ROOTS, MAX_SIGNERS, MAX_TRUST_BYTES, OutOfScope, Proposal, Signer, Trust,
+    TrustDocument, TrustError,
 };
 
 /// The largest update envelope that is made or opened, in bytes: 16 MiB.

@@ -7,8 +7,10 @@
 //! one. [`open`](crate::open()) refuses new updates under an expired one.
 
 mod document;
+mod proposal;
 
 pub use document::{DocumentError, MAX_ROOTS, MAX_SIGNERS, OutOfScope, Signer, TrustDocument};
+pub use proposal::Proposal;
 
 use crate::{
     MAX_SIGNATURES, TRUST_PAYLOAD_TYPE,

@@ -114,10 +114,20 @@ impl OutOfScope {
 
 impl TrustDocument {
     pub(crate) fn write(&self) -> Result<Vec<u8>, DocumentError> {
+        serde_json::to_vec(&self.wire()?).map_err(json_error)
+    }
+
+    /// The same, spread over lines.
+    pub(crate) fn write_for_people(&self) -> Result<Vec<u8>, DocumentError> {
+        let mut text = serde_json::to_vec_pretty(&self.wire()?).map_err(json_error)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    fn wire(&self) -> Result<Wire, DocumentError> {
         self.check()?;
         let Self { version, epoch, threshold, roots, signers, expires_at } = self.clone();
-        let wire = Wire { format: FORMAT, version, epoch, threshold, roots, signers, expires_at };
-        serde_json::to_vec(&wire).map_err(json_error)
+        Ok(Wire { format: FORMAT, version, epoch, threshold, roots, signers, expires_at })
     }
 
     pub(crate) fn read(text: &[u8]) -> Result<Self, DocumentError> {
