@@ -1,6 +1,6 @@
-//! The floor on disk: the position below which this host never goes again, in two copies with a
-//! checksum each. An unreadable floor is never taken for a first start. What the floor forbids is
-//! decided by `miosa-snapshot`.
+//! The floor on disk: the position and the trust document below which this host never goes again, in
+//! two copies with a checksum each. An unreadable floor is never taken for a first start. What the
+//! floor forbids of updates is decided by `miosa-snapshot`.
 
 use std::path::PathBuf;
 
@@ -14,11 +14,21 @@ pub(crate) struct Floors {
     copies: [PathBuf; 2],
 }
 
+/// What this host has come to, kept apart from the files that say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The position of the updates.
+    pub(crate) floor: Floor,
+    /// The version of the newest trust document that was followed; 0 for none. Without it, who
+    /// damages or removes that document would give a revoked signer its voice back.
+    pub(crate) trust: u64,
+}
+
 /// What was found on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
     /// The higher of the readable copies. `None`: there is no readable one.
-    pub(crate) floor: Option<Floor>,
+    pub(crate) mark: Option<Mark>,
     /// The copies that are missing or damaged.
     pub(crate) unreadable: Vec<PathBuf>,
 }
@@ -32,24 +42,31 @@ impl Floors {
     /// Reads both copies. They differ when the daemon was stopped between writing them; the higher
     /// one counts, since what it speaks of was durable before.
     pub(crate) fn read(&self) -> Found {
-        let mut found = Found { floor: None, unreadable: Vec::new() };
+        let mut found = Found { mark: None, unreadable: Vec::new() };
         for copy in &self.copies {
             match disk::read(copy, MAX_BYTES).ok().and_then(|bytes| decode(&bytes)) {
-                Some(floor) => found.floor = Some(found.floor.map_or(floor, |other| other.higher(floor))),
+                Some(mark) => found.mark = Some(found.mark.map_or(mark, |other| other.higher(mark))),
                 None => found.unreadable.push(copy.clone()),
             }
         }
         found
     }
 
-    /// Makes both copies this floor, durably.
-    pub(crate) fn write(&self, floor: &Floor) -> Result<(), DiskError> {
-        disk::replace_copies(&self.copies.each_ref().map(PathBuf::as_path), encode(floor).as_bytes())
+    /// Makes both copies this mark, durably.
+    pub(crate) fn write(&self, mark: &Mark) -> Result<(), DiskError> {
+        disk::replace_copies(&self.copies.each_ref().map(PathBuf::as_path), encode(mark).as_bytes())
     }
 }
 
-/// The floor of a host that has accepted nothing yet.
-pub(crate) const GROUND: Floor = Floor { epoch: 0, version: 0, issued_at: 0 };
+impl Mark {
+    /// The mark that forbids all that either of two forbids.
+    pub(crate) fn higher(self, other: Self) -> Self {
+        Self { floor: self.floor.higher(other.floor), trust: self.trust.max(other.trust) }
+    }
+}
+
+/// The mark of a host that has accepted nothing yet.
+pub(crate) const GROUND: Mark = Mark { floor: Floor { epoch: 0, version: 0, issued_at: 0 }, trust: 0 };
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,24 +75,26 @@ struct Wire {
     epoch: u64,
     version: u64,
     issued_at: u64,
+    trust: u64,
 }
 
 /// A line of JSON and a line with its digest.
-fn encode(floor: &Floor) -> String {
-    let Floor { epoch, version, issued_at } = *floor;
+fn encode(mark: &Mark) -> String {
+    let Mark { floor: Floor { epoch, version, issued_at }, trust } = *mark;
     // A struct of numbers is always JSON.
-    let line = serde_json::to_string(&Wire { format: FORMAT, epoch, version, issued_at }).unwrap_or_default();
+    let line =
+        serde_json::to_string(&Wire { format: FORMAT, epoch, version, issued_at, trust }).unwrap_or_default();
     let digest = Digest::of(line.as_bytes());
     format!("{line}\n{digest}\n")
 }
 
-fn decode(bytes: &[u8]) -> Option<Floor> {
+fn decode(bytes: &[u8]) -> Option<Mark> {
     let (line, digest) = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?.split_once('\n')?;
     if digest.parse() != Ok(Digest::of(line.as_bytes())) {
         return None;
     }
-    let Wire { format, epoch, version, issued_at } = serde_json::from_str(line).ok()?;
-    (format == FORMAT).then_some(Floor { epoch, version, issued_at })
+    let Wire { format, epoch, version, issued_at, trust } = serde_json::from_str(line).ok()?;
+    (format == FORMAT).then_some(Mark { floor: Floor { epoch, version, issued_at }, trust })
 }
 
 const FORMAT: u8 = 1;
@@ -85,7 +104,8 @@ const MAX_BYTES: usize = 1024;
 mod tests {
     use super::*;
 
-    const FLOOR: Floor = Floor { epoch: 1, version: 42, issued_at: 1_800_000_000_000 };
+    const MARK: Mark =
+        Mark { floor: Floor { epoch: 1, version: 42, issued_at: 1_800_000_000_000 }, trust: 7 };
 
     fn floors(directory: &tempfile::TempDir) -> Floors {
         Floors::new([directory.path().join("floor.a"), directory.path().join("floor.b")])
@@ -95,14 +115,14 @@ mod tests {
     fn what_is_written_is_read() {
         let directory = tempfile::tempdir().unwrap();
         let floors = floors(&directory);
-        floors.write(&FLOOR).unwrap();
-        assert_eq!(floors.read(), Found { floor: Some(FLOOR), unreadable: vec![] });
+        floors.write(&MARK).unwrap();
+        assert_eq!(floors.read(), Found { mark: Some(MARK), unreadable: vec![] });
     }
 
     #[test]
     fn every_flipped_bit_and_every_truncation_makes_a_copy_unreadable() {
-        let good = encode(&FLOOR).into_bytes();
-        assert_eq!(decode(&good), Some(FLOOR));
+        let good = encode(&MARK).into_bytes();
+        assert_eq!(decode(&good), Some(MARK));
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
@@ -117,25 +137,25 @@ mod tests {
     fn one_copy_is_enough_and_the_other_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let floors = floors(&directory);
-        floors.write(&FLOOR).unwrap();
+        floors.write(&MARK).unwrap();
         disk::replace(&floors.copies[0], b"noise").unwrap();
-        assert_eq!(floors.read(), Found { floor: Some(FLOOR), unreadable: vec![floors.copies[0].clone()] });
+        assert_eq!(floors.read(), Found { mark: Some(MARK), unreadable: vec![floors.copies[0].clone()] });
     }
 
     #[test]
     fn of_two_different_copies_the_higher_one_counts() {
         let directory = tempfile::tempdir().unwrap();
         let floors = floors(&directory);
-        floors.write(&FLOOR).unwrap();
-        let next = Floor { epoch: 2, version: 1, issued_at: 5 };
+        floors.write(&MARK).unwrap();
+        let next = Mark { floor: Floor { epoch: 2, version: 1, issued_at: 5 }, trust: 6 };
         disk::replace(&floors.copies[1], encode(&next).as_bytes()).unwrap();
-        assert_eq!(floors.read().floor, Some(next));
+        assert_eq!(floors.read().mark, Some(Mark { trust: 7, ..next }));
     }
 
     #[test]
     fn without_a_readable_copy_there_is_no_floor_and_that_is_told() {
         let directory = tempfile::tempdir().unwrap();
         let found = floors(&directory).read();
-        assert_eq!((found.floor, found.unreadable.len()), (None, 2));
+        assert_eq!((found.mark, found.unreadable.len()), (None, 2));
     }
 }

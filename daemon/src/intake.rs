@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use miosa_injector::{Change, PayloadError, State};
 use miosa_snapshot::{
-    Admission, Floor, FloorCheck, Held, HostIdentity, Kind, OpenedKeys, Refusal, Statement, Verdict,
+    Admission, Floor, FloorCheck, Held, HostIdentity, Kind, OpenedKeys, Refusal, Statement, Trust, Verdict,
     Verified, judge, open,
 };
 
@@ -25,7 +25,7 @@ use crate::age::Freshness;
 use crate::cache::Cache;
 use crate::clock::{Clock, Now};
 use crate::failure::in_one_line;
-use crate::floor::Floors;
+use crate::floor::{Floors, Mark};
 use crate::generation::{Content, Current, Generation, Source, Standing, Word, check_scope};
 use crate::ledger::Ledger;
 use crate::trust_store::TrustStore;
@@ -70,7 +70,7 @@ pub(crate) struct Accepted {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KnownFloor {
-    At(Floor),
+    At(Mark),
     Lost,
 }
 
@@ -109,8 +109,13 @@ impl Intake {
         if !self.trust.take(bytes)? {
             return Ok(Accepted { verdict: "unchanged" });
         }
-        let Some(trust) = self.trust.trust() else { return Err(Refused::NoTrust) };
-        self.shared.ledger.set_trust_version(Some(trust.version()));
+        self.raise_trust_mark();
+        let trust = self.trust();
+        self.shared.ledger.set_trust_version(trust.map(Trust::version));
+        let Some(trust) = trust else {
+            // One more of those that are missing.
+            return Ok(Accepted { verdict: "follow" });
+        };
         let Some(generation) = self.shared.current.generation() else {
             self.restore_under_new_trust();
             return Ok(Accepted { verdict: "follow" });
@@ -125,8 +130,25 @@ impl Intake {
     }
 
     fn open(&mut self, bytes: &[u8], admission: Admission) -> Result<Verified, Refused> {
-        let trust = self.trust.trust().ok_or(Refused::NoTrust)?;
+        let trust = usable(&self.trust, self.floor).ok_or(Refused::NoTrust)?;
         Ok(open(bytes, &self.host, trust, admission, &mut self.keys)?)
+    }
+
+    fn trust(&self) -> Option<&Trust> {
+        usable(&self.trust, self.floor)
+    }
+
+    /// Notes the trust document that was followed. If it can't be noted now, it is with the next update.
+    fn raise_trust_mark(&mut self) {
+        let KnownFloor::At(mark) = self.floor else { return };
+        let raised = mark.higher(Mark { trust: self.trust.version(), ..mark });
+        if raised == mark {
+            return;
+        }
+        match self.floors.write(&raised) {
+            Ok(()) => self.floor = KnownFloor::At(raised),
+            Err(error) => self.shared.alarm("floor_not_raised", &in_one_line(&error)),
+        }
     }
 
     /// What the next update must fit. A state whose signer was revoked is no base for anything, and
@@ -177,9 +199,9 @@ impl Intake {
     /// above the floor, which is what a start takes.
     fn make_durable(&mut self, update: &Verified, bytes: &[u8], held: &Held) -> Result<(), Refused> {
         self.cache.store(update.statement(), bytes)?;
-        let floor = self.floor.raised_to(held.floor());
-        self.floors.write(&floor)?;
-        self.floor = KnownFloor::At(floor);
+        let mark = self.floor.raised_to(held.floor(), self.trust.version());
+        self.floors.write(&mark)?;
+        self.floor = KnownFloor::At(mark);
         self.held = Some(*held);
         Ok(())
     }
@@ -244,24 +266,39 @@ impl Shared {
 impl KnownFloor {
     fn check(self, now: Now) -> FloorCheck {
         match self {
-            Self::At(floor) => FloorCheck::AtLeast(floor),
+            Self::At(mark) => FloorCheck::AtLeast(mark.floor),
             Self::Lost => FloorCheck::Lost { now_ms: now.unix_ms },
         }
     }
 
-    fn raised_to(self, floor: Floor) -> Floor {
+    fn raised_to(self, floor: Floor, trust: u64) -> Mark {
+        let reached = Mark { floor, trust };
         match self {
-            Self::At(known) => known.higher(floor),
-            Self::Lost => floor,
+            Self::At(known) => known.higher(reached),
+            Self::Lost => reached,
         }
     }
 
     fn issued_at(self) -> u64 {
         match self {
-            Self::At(floor) => floor.issued_at,
+            Self::At(mark) => mark.floor.issued_at,
             Self::Lost => 0,
         }
     }
+
+    /// The version of the newest trust document that is known to have been followed.
+    fn trust(self) -> u64 {
+        match self {
+            Self::At(mark) => mark.trust,
+            Self::Lost => 0,
+        }
+    }
+}
+
+/// The trust document to verify under: none while the chain of those kept ends before what this host
+/// has followed. Under an earlier one, a signer that was revoked since would count.
+fn usable(store: &TrustStore, floor: KnownFloor) -> Option<&Trust> {
+    store.trust().filter(|trust| trust.version() >= floor.trust())
 }
 
 fn word(verdict: Verdict) -> &'static str {

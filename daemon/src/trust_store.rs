@@ -77,6 +77,11 @@ impl TrustStore {
         self.trust.as_ref()
     }
 
+    /// The version of that document; 0 where there is none.
+    pub(crate) fn version(&self) -> u64 {
+        self.trust.as_ref().map_or(0, Trust::version)
+    }
+
     /// Takes the next document of the chain, durably. True: it is news; one that the chain went
     /// through before is none.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<bool, NotTaken> {

@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::clock::Now;
 use crate::disk::{self, DiskError};
 use crate::failure::in_one_line;
-use crate::floor::Floors;
+use crate::floor::{Floors, Mark};
 use crate::generation::{Content, Source};
 use crate::host::HostFile;
 use crate::layout::StateDir;
@@ -47,9 +47,9 @@ impl Intake {
         let keys = OpenedKeys::new();
         let mut intake =
             Self { host, trust, keys, cache, floors, floor: KnownFloor::Lost, held: None, sockets, shared };
+        intake.read_floor();
         // A refusal under half of the trust is no verdict.
-        let is_in_doubt =
-            !broken.is_empty() || intake.trust.unread().is_some() || intake.trust.trust().is_none();
+        let is_in_doubt = !broken.is_empty() || intake.trust.unread().is_some() || intake.trust().is_none();
         for link in broken {
             let name = link.path.file_name().unwrap_or_default().to_string_lossy();
             intake.set_aside(
@@ -62,9 +62,9 @@ impl Intake {
         if let Some(link) = intake.trust.unread() {
             intake.shared.alarm("trust_unreadable", &in_one_line(&link.reason));
         }
-        intake.shared.ledger.set_trust_version(intake.trust.trust().map(Trust::version));
+        intake.check_trust_mark();
+        intake.shared.ledger.set_trust_version(intake.trust().map(Trust::version));
         let now = intake.shared.clock.now();
-        intake.read_floor();
         intake.read_cache(now, is_in_doubt)?;
         Ok(intake)
     }
@@ -84,16 +84,29 @@ impl Intake {
             if disk::is_obstructed(copy) {
                 self.set_aside_file(copy, "unknown_file", "it is not a regular file");
             }
-            let alarm = if found.floor.is_some() { "floor_damaged" } else { "floor_lost" };
+            let alarm = if found.mark.is_some() { "floor_damaged" } else { "floor_lost" };
             self.shared.alarm(alarm, &format!("cannot read a copy of the floor, {}", copy.display()));
         }
-        let Some(floor) = found.floor else { return };
-        self.floor = KnownFloor::At(floor);
+        let Some(mark) = found.mark else { return };
+        self.floor = KnownFloor::At(mark);
         if !found.unreadable.is_empty()
-            && let Err(error) = self.floors.write(&floor)
+            && let Err(error) = self.floors.write(&mark)
         {
             self.shared.alarm("floor_not_repaired", &in_one_line(&error));
         }
+    }
+
+    fn check_trust_mark(&mut self) {
+        let (kept, followed) = (self.trust.version(), self.floor.trust());
+        if kept >= followed {
+            // A stop came between keeping a document and noting that it was followed.
+            return self.raise_trust_mark();
+        }
+        let message = format!(
+            "the trust documents kept end at version {kept}, and this host has followed version {followed}; \
+             nothing is accepted or served until the missing ones come again"
+        );
+        self.shared.alarm("trust_rolled_back", &message);
     }
 
     fn read_cache(&mut self, now: Now, is_in_doubt: bool) -> Result<(), RestoreError> {
@@ -181,21 +194,23 @@ impl Intake {
     /// Position only: a lost heartbeat makes what is held older, not another.
     fn is_below_floor(&self, chain: &Chain) -> bool {
         match (self.floor, &chain.held) {
-            (KnownFloor::At(floor), Some(held)) => (held.epoch, held.version) < (floor.epoch, floor.version),
+            (KnownFloor::At(Mark { floor, .. }), Some(held)) => {
+                (held.epoch, held.version) < (floor.epoch, floor.version)
+            }
             (KnownFloor::At(_) | KnownFloor::Lost, None) | (KnownFloor::Lost, Some(_)) => false,
         }
     }
 
     fn serve(&mut self, chain: Chain, now: Now) {
         let (Some(held), Some((update, content))) = (chain.held, chain.tip) else { return };
-        let floor = self.floor.raised_to(held.floor());
+        let mark = self.floor.raised_to(held.floor(), self.trust.version());
         // Above the floor stands an update that was kept just before a stop; from here on it counts.
-        if KnownFloor::At(floor) != self.floor
-            && let Err(error) = self.floors.write(&floor)
+        if KnownFloor::At(mark) != self.floor
+            && let Err(error) = self.floors.write(&mark)
         {
             self.shared.alarm("floor_not_raised", &in_one_line(&error));
         }
-        self.floor = KnownFloor::At(floor);
+        self.floor = KnownFloor::At(mark);
         self.held = Some(held);
         tracing::info!(
             event = "restored",

@@ -425,7 +425,7 @@ fn a_stop_between_update_and_floor_leaves_the_update_that_was_being_written() {
     overwrite(&world.state.cache().join("update-0000000000000001-0000000000000002.json"), &two);
     world.start();
     assert_eq!(world.greeting().unwrap(), "two");
-    assert_eq!(Floors::new(world.state.floors()).read().floor.unwrap().version, 2);
+    assert_eq!(Floors::new(world.state.floors()).read().mark.unwrap().floor.version, 2);
 }
 
 #[test]
@@ -582,6 +582,34 @@ fn a_signer_whose_time_is_cut_short_no_longer_stands_for_what_it_signed_later() 
     world.start();
     assert_eq!(world.greeting(), Err(Unservable::NotReady));
     assert_eq!(world.set_aside(), ["signer_expired"], "a start comes to the same");
+}
+
+#[test]
+fn a_revoked_signer_gets_no_voice_back_by_losing_the_document_that_revoked_it() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let revoked = world.publisher.full(9, greeting("by the revoked"));
+    let first = world.publisher.trust(1);
+    world.publisher.change_signer();
+    let documents = [world.publisher.trust(2), world.publisher.trust(3)];
+    documents.iter().for_each(|bytes| assert_eq!(intake.take_trust(bytes).unwrap().verdict, "follow"));
+    let full = world.publisher.full(1, greeting("by the present one"));
+    intake.take_update(&full).unwrap();
+    for (lost, again) in [(2, 0), (2, 1), (3, 1)] {
+        fs::remove_file(world.state.trust().join(format!("{lost}.json"))).unwrap();
+        let mut intake = world.start();
+        assert_eq!(world.greeting(), Err(Unservable::NotReady));
+        assert_eq!(world.alarms(), ["trust_rolled_back"]);
+        assert_eq!(name(intake.take_update(&revoked)), "no_trust");
+        assert_eq!(intake.take_trust(&first).unwrap().verdict, "unchanged");
+        let host: HostId = "host_1".parse().unwrap();
+        assert_eq!(Position::now(&host, &world.shared).trust_version, None);
+        for bytes in &documents[again.min(lost - 2)..] {
+            assert!(intake.take_trust(bytes).is_ok());
+        }
+        assert_eq!(name(intake.take_update(&revoked)), "unknown_signer");
+        assert_eq!(world.greeting().unwrap(), "by the present one");
+    }
 }
 
 #[test]
