@@ -71,8 +71,10 @@ impl Cache {
         let kept = self.place(by);
         if by.kind == Kind::Full {
             // By name is by version: nothing later than an accepted update can be there but what a
-            // failed attempt left, and that was never accepted.
-            contents.updates.iter().filter(|path| **path != kept).try_for_each(|path| disk::remove(path))?;
+            // failed attempt left, and that was never accepted. The latest goes first, so that a stop in
+            // between leaves no update without what it applies to.
+            let superseded = contents.updates.iter().rev().filter(|path| **path != kept);
+            superseded.map(PathBuf::as_path).try_for_each(disk::remove)?;
         }
         contents.heartbeat.iter().try_for_each(|path| disk::remove(path))
     }
