@@ -10,6 +10,7 @@ mod cli;
 mod clock;
 mod commands;
 mod housekeeping;
+mod hygiene;
 mod logging;
 mod metrics;
 mod ops;
@@ -44,11 +45,15 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    hygiene::seal_memory()?;
+    let memory = hygiene::keep_out_of_swap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = setup::open(&cli.state).await?;
         let done = match cli.command {
-            Command::Serve(options) => commands::serve::run(store.clone(), options).await.map_err(Into::into),
+            Command::Serve(options) => {
+                commands::serve::run(store.clone(), options, memory).await.map_err(Into::into)
+            }
             Command::Key(command) => commands::key::run(&store, command).await.map_err(Into::into),
             Command::Host(command) => commands::host::run(&store, command).await.map_err(Into::into),
             Command::Trust(command) => commands::trust::run(&store, command).await.map_err(Into::into),

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::cli::ServeOptions;
+use crate::hygiene::Memory;
 use crate::publisher::Publisher;
 use crate::server::{Server, ServerError, load_tls};
 use crate::store::Store;
@@ -26,7 +27,12 @@ pub(crate) enum ServeError {
 }
 
 /// Runs the command until a signal ends it.
-pub(crate) async fn run(store: Store, options: ServeOptions) -> Result<(), ServeError> {
+pub(crate) async fn run(store: Store, options: ServeOptions, memory: Memory) -> Result<(), ServeError> {
+    if memory == Memory::Swappable {
+        tracing::warn!(
+            "this process may not lock its memory, so secrets may reach a swap device; set LimitMEMLOCK=infinity"
+        );
+    }
     // Handlers first: a signal that comes during the start must end it, not kill it.
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
