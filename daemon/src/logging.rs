@@ -41,7 +41,10 @@ pub fn start(level: LogLevel, format: LogFormat) {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .with_max_level(level.filter());
+        .with_max_level(level.filter())
+        // Where no line can be written, as into a file on a full disk, a line that says so can't either,
+        // and the attempt would end the program.
+        .log_internal_errors(false);
     let started = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
