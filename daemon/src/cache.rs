@@ -88,7 +88,8 @@ impl Cache {
                 continue;
             }
             if name.starts_with(TEMPORARY_PREFIX) {
-                disk::remove_entry(&path)?;
+                // Where it can't be removed, as on a read-only disk, it disturbs nothing.
+                let _left_over = disk::remove_entry(&path);
             } else if is_file && name == HEARTBEAT {
                 contents.heartbeat = Some(path);
             } else if is_file && is_update(&name) {

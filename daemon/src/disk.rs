@@ -105,7 +105,12 @@ pub(crate) fn entries(directory: &Path) -> Result<Vec<Entry>, DiskError> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        // Some file systems do not tell the type in the listing, and looking at the file may fail.
+        let is_file = match entry.file_type() {
+            Ok(kind) => kind.is_file(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed(error)),
+        };
         entries.push(Entry { path: entry.path(), name: entry.file_name().into_string().ok(), is_file });
     }
     entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
@@ -177,6 +182,11 @@ impl DiskError {
     /// Whether the path is simply not there.
     pub(crate) fn is_missing(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether it says nothing of what stands there: the next attempt may succeed.
+    pub(crate) fn may_pass(&self) -> bool {
+        !self.is_missing() && !self.is_of_what_is_there()
     }
 
     /// Whether what stands there can't be read at any time: too large, or no regular file. Every other

@@ -31,6 +31,8 @@ pub(crate) struct Found {
     pub(crate) mark: Option<Mark>,
     /// The copies that are missing or damaged.
     pub(crate) unreadable: Vec<PathBuf>,
+    /// The copies that can't be read just now, and may be good.
+    pub(crate) unread: Vec<PathBuf>,
 }
 
 impl Floors {
@@ -42,9 +44,14 @@ impl Floors {
     /// Reads both copies. They differ when the daemon was stopped between writing them; the higher
     /// one counts, since what it speaks of was durable before.
     pub(crate) fn read(&self) -> Found {
-        let mut found = Found { mark: None, unreadable: Vec::new() };
+        let mut found = Found { mark: None, unreadable: Vec::new(), unread: Vec::new() };
         for copy in &self.copies {
-            match disk::read(copy, MAX_BYTES).ok().and_then(|bytes| decode(&bytes)) {
+            let read = disk::read(copy, MAX_BYTES);
+            if read.as_ref().is_err_and(DiskError::may_pass) {
+                found.unread.push(copy.clone());
+                continue;
+            }
+            match read.ok().and_then(|bytes| decode(&bytes)) {
                 Some(mark) => found.mark = Some(found.mark.map_or(mark, |other| other.higher(mark))),
                 None => found.unreadable.push(copy.clone()),
             }
@@ -116,7 +123,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let floors = floors(&directory);
         floors.write(&MARK).unwrap();
-        assert_eq!(floors.read(), Found { mark: Some(MARK), unreadable: vec![] });
+        assert_eq!(floors.read(), Found { mark: Some(MARK), unreadable: vec![], unread: vec![] });
     }
 
     #[test]
@@ -139,7 +146,10 @@ mod tests {
         let floors = floors(&directory);
         floors.write(&MARK).unwrap();
         disk::replace(&floors.copies[0], b"noise").unwrap();
-        assert_eq!(floors.read(), Found { mark: Some(MARK), unreadable: vec![floors.copies[0].clone()] });
+        assert_eq!(
+            floors.read(),
+            Found { mark: Some(MARK), unreadable: vec![floors.copies[0].clone()], unread: vec![] }
+        );
     }
 
     #[test]

@@ -32,6 +32,15 @@ struct Chain {
     is_in_doubt: bool,
 }
 
+/// How reading the floor went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FloorRead {
+    /// What is known of it is all there is.
+    Done,
+    /// It can't be read just now, and may be good.
+    NotNow,
+}
+
 impl Intake {
     /// Takes up what the last run kept, and serves it if it verifies.
     pub(crate) fn restore(
@@ -47,9 +56,12 @@ impl Intake {
         let keys = OpenedKeys::new();
         let mut intake =
             Self { host, trust, keys, cache, floors, floor: KnownFloor::Lost, held: None, sockets, shared };
-        intake.read_floor();
-        // A refusal under half of the trust is no verdict.
-        let is_in_doubt = !broken.is_empty() || intake.trust.unread().is_some() || intake.trust().is_none();
+        let floor = intake.read_floor();
+        // A refusal under half of the trust, or for want of a floor that may be there, is no verdict.
+        let is_in_doubt = !broken.is_empty()
+            || intake.trust.unread().is_some()
+            || intake.trust().is_none()
+            || floor == FloorRead::NotNow;
         for link in broken {
             let name = link.path.file_name().unwrap_or_default().to_string_lossy();
             intake.set_aside(
@@ -78,8 +90,12 @@ impl Intake {
         }
     }
 
-    fn read_floor(&mut self) {
+    fn read_floor(&mut self) -> FloorRead {
         let found = self.floors.read();
+        for copy in &found.unread {
+            let message = format!("cannot read a copy of the floor just now, {}", copy.display());
+            self.shared.alarm("floor_unreadable", &message);
+        }
         for copy in &found.unreadable {
             if disk::is_obstructed(copy) {
                 self.set_aside_file(copy, "unknown_file", "it is not a regular file");
@@ -87,13 +103,16 @@ impl Intake {
             let alarm = if found.mark.is_some() { "floor_damaged" } else { "floor_lost" };
             self.shared.alarm(alarm, &format!("cannot read a copy of the floor, {}", copy.display()));
         }
-        let Some(mark) = found.mark else { return };
+        let Some(mark) = found.mark else {
+            return if found.unread.is_empty() { FloorRead::Done } else { FloorRead::NotNow };
+        };
         self.floor = KnownFloor::At(mark);
         if !found.unreadable.is_empty()
             && let Err(error) = self.floors.write(&mark)
         {
             self.shared.alarm("floor_not_repaired", &in_one_line(&error));
         }
+        FloorRead::Done
     }
 
     fn check_trust_mark(&mut self) {

@@ -702,3 +702,28 @@ fn sockets_close_before_a_state_is_served_and_open_after() {
     let heartbeat = [("open", Some(2))];
     assert_eq!(calls, [first.as_slice(), &second, &heartbeat].concat());
 }
+
+#[test]
+fn a_floor_that_cannot_be_read_just_now_costs_no_file() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    intake.take_update(&world.publisher.full(1, greeting("kept"))).unwrap();
+    world.pass(DAY);
+    let before = world.image();
+    let [one, other] = world.state.floors();
+    disk::faults::make_unreadable(Some(one.clone()));
+    world.start();
+    assert_eq!(world.greeting().unwrap(), "kept", "the other copy will do");
+    assert_eq!(world.alarms(), ["floor_unreadable"]);
+    assert_eq!(world.image(), before);
+
+    fs::remove_file(&other).unwrap();
+    world.start();
+    assert_eq!(world.greeting(), Err(Unservable::NotReady), "older than what is taken without a floor");
+    assert_eq!(world.alarms(), ["floor_lost", "floor_unreadable"]);
+    assert!(world.set_aside().is_empty());
+    disk::faults::make_unreadable(None);
+    world.start();
+    assert_eq!(world.greeting().unwrap(), "kept");
+    assert_eq!(world.image(), before);
+}
