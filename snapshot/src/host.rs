@@ -10,6 +10,7 @@ use crate::{
     base64,
     randomness::{NoRandomness, fresh32},
     signing::below_p,
+    stack::without_traces,
 };
 
 /// The id of a host: `[A-Za-z0-9][A-Za-z0-9_-]{0,63}`.
@@ -32,7 +33,8 @@ pub struct HostIdentity {
 
 /// A host's X25519 private key, wiped on drop, not printable.
 pub struct HostPrivateKey {
-    secret: Zeroizing<[u8; 32]>,
+    /// On the heap, where moving the key leaves no copy behind.
+    secret: Box<Zeroizing<[u8; 32]>>,
     public: HostPublicKey,
 }
 
@@ -73,14 +75,18 @@ impl HostPrivateKey {
 
     /// Takes the 32 raw bytes of a private key (RFC 7748 §5); any 32 bytes are one.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, HostKeyError> {
-        let secret = Zeroizing::new(bytes.try_into().ok().ok_or(HostKeyError::Length)?);
-        let public = X25519HkdfSha256::sk_to_pk(&for_hpke(&secret));
-        Ok(Self { secret, public: HostPublicKey(public.to_bytes().into()) })
+        let mut secret = Box::new(Zeroizing::new([0; 32]));
+        if bytes.len() != secret.len() {
+            return Err(HostKeyError::Length);
+        }
+        secret.copy_from_slice(bytes);
+        let public = without_traces(|| X25519HkdfSha256::sk_to_pk(&for_hpke(&secret)).to_bytes());
+        Ok(Self { secret, public: HostPublicKey(public.into()) })
     }
 
     /// The 32 raw bytes, to be stored.
     pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
-        self.secret.clone()
+        Zeroizing::new(**self.secret)
     }
 
     /// The public half.

@@ -25,6 +25,7 @@ mod randomness;
 mod seal;
 mod sealing;
 mod signing;
+mod stack;
 mod statement;
 mod trust;
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::{
     host::{HostId, HostIdentity, HostPublicKey, MAX_ID_BYTES},
     randomness::fresh32,
     seal::SealError,
+    stack::without_traces,
 };
 
 /// A key for the updates of one host, together with the same key sealed to that host.
@@ -125,7 +126,7 @@ impl OpenedKeys {
         let is_known =
             self.0.as_ref().is_some_and(|known| known.host_key == host_key && known.sealed == *body.sealed);
         if !is_known {
-            let key = open_key(body, host).map_err(|_hpke_error| Undecryptable)?;
+            let key = without_traces(|| open_key(body, host)).map_err(|_hpke_error| Undecryptable)?;
             self.0 = Some(OpenedKey { host_key, sealed: *body.sealed, key });
         }
         self.0.as_ref().map(|known| &*known.key).ok_or(Undecryptable)
