@@ -134,12 +134,16 @@ impl Cache {
         described.collect()
     }
 
+    /// Where the update that made a version is kept.
+    pub(crate) fn place_of(&self, epoch: u64, version: u64) -> PathBuf {
+        self.directory.join(update_name(epoch, version))
+    }
+
     fn place(&self, statement: &Statement) -> PathBuf {
-        let name = match statement.kind {
-            Kind::Heartbeat { .. } => HEARTBEAT.to_owned(),
-            Kind::Full | Kind::Incremental { .. } => update_name(statement.epoch, statement.version),
-        };
-        self.directory.join(name)
+        match statement.kind {
+            Kind::Heartbeat { .. } => self.directory.join(HEARTBEAT),
+            Kind::Full | Kind::Incremental { .. } => self.place_of(statement.epoch, statement.version),
+        }
     }
 }
 

@@ -189,11 +189,78 @@ impl DiskError {
         !self.is_missing() && !self.is_of_what_is_there()
     }
 
+    /// What an operator can do about it, where the kernel's word says that.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        Trouble::of(&self.source).map(Trouble::advice)
+    }
+
+    /// The stable word for programs.
+    pub(crate) fn alarm(&self) -> &'static str {
+        Trouble::of(&self.source).map_or("disk_error", Trouble::alarm)
+    }
+
     /// Whether what stands there can't be read at any time: too large, or no regular file. Every other
     /// error says nothing of the bytes and may pass.
     pub(crate) fn is_of_what_is_there(&self) -> bool {
         let errno = self.source.raw_os_error().map(Errno::from_raw);
         self.source.kind() == io::ErrorKind::InvalidData || matches!(errno, Some(Errno::ELOOP | Errno::ENXIO))
+    }
+}
+
+/// What ails a disk, as far as it matters what to do about it.
+#[derive(Clone, Copy)]
+enum Trouble {
+    Full,
+    ReadOnly,
+    Missing,
+    Denied,
+    Failing,
+}
+
+impl Trouble {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the kernel's errors are many, and these say what to do"
+    )]
+    fn of(error: &io::Error) -> Option<Self> {
+        Some(match Errno::from_raw(error.raw_os_error()?) {
+            Errno::ENOSPC | Errno::EDQUOT => Self::Full,
+            Errno::EROFS => Self::ReadOnly,
+            Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE => Self::Missing,
+            Errno::EACCES | Errno::EPERM => Self::Denied,
+            Errno::EIO => Self::Failing,
+            _ => return None,
+        })
+    }
+
+    fn alarm(self) -> &'static str {
+        match self {
+            Self::Full => "disk_full",
+            Self::ReadOnly => "disk_read_only",
+            Self::Missing => "state_missing",
+            Self::Denied => "state_denied",
+            Self::Failing => "disk_failing",
+        }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Full => "the disk is full: free some space; what is held is served meanwhile",
+            Self::ReadOnly => {
+                "the file system is read-only: mount it read-write (the kernel's log may say why it is not); \
+                 what is held is served meanwhile"
+            }
+            Self::Missing => {
+                "the state directory, or a part of it, was removed or moved: put it back, or stop the daemon and \
+                 enroll this host again; what is held is served until the daemon stops"
+            }
+            Self::Denied => {
+                "the state directory and all in it must belong to the user that miosad runs as, with mode 700"
+            }
+            Self::Failing => {
+                "the disk fails: look at the kernel's log and replace it; what is held is served meanwhile"
+            }
+        }
     }
 }
 

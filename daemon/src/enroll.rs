@@ -126,6 +126,8 @@ pub fn unenroll(settings: &Settings) -> Result<(), EnrollError> {
     disk::remove_entry(&state.link())?;
     disk::remove_entry(&state.cache())?;
     disk::remove_entry(&state.trust())?;
+    disk::remove_entry(&state.drop())?;
+    disk::remove_entry(&state.evidence())?;
     state.floors().iter().try_for_each(|floor| disk::remove_entry(floor))?;
     Ok(disk::remove_entry(&state.host())?)
 }

@@ -3,7 +3,10 @@
 //! before it is verified. At start, the cache goes the same way (`restore`).
 
 mod door;
+mod increments;
+mod offered;
 mod queue;
+mod record;
 mod refused;
 mod restore;
 
@@ -17,13 +20,17 @@ use miosa_snapshot::{
 };
 
 pub(crate) use door::{Position, answer};
-pub(crate) use queue::{Offer, Queue};
+pub(crate) use increments::Increments;
+pub(crate) use offered::{Claim, Offer, Origin, Tell, claimed};
+pub(crate) use queue::Queue;
+pub(crate) use record::numbered;
 pub(crate) use refused::Refused;
 pub(crate) use restore::RestoreError;
 
 use crate::age::Freshness;
 use crate::cache::Cache;
 use crate::clock::{Clock, Now};
+use crate::evidence::Evidence;
 use crate::failure::in_one_line;
 use crate::floor::{Floors, Mark};
 use crate::generation::{Content, Current, Generation, Source, Standing, Word, check_scope};
@@ -57,8 +64,12 @@ pub(crate) struct Intake {
     floors: Floors,
     floor: KnownFloor,
     held: Option<Held>,
+    increments: Increments,
+    evidence: Evidence,
     sockets: Box<dyn Sockets>,
     shared: Shared,
+    /// Why nothing can be kept, so that it is an alarm once.
+    trouble: Option<&'static str>,
 }
 
 /// An update or trust document that was accepted.
@@ -75,17 +86,22 @@ enum KnownFloor {
 }
 
 impl Intake {
-    /// Takes an update from outside. A refused one disturbs nothing.
-    pub(crate) fn take_update(&mut self, bytes: &[u8]) -> Result<Accepted, Refused> {
-        let taken = self.try_update(bytes);
-        self.record("update", &taken);
-        taken
-    }
-
-    /// Takes a trust document from outside.
-    pub(crate) fn take_trust(&mut self, bytes: &[u8]) -> Result<Accepted, Refused> {
-        let taken = self.try_trust(bytes);
-        self.record("trust", &taken);
+    /// Takes an update or a trust document from outside. A refused one disturbs nothing.
+    pub(crate) fn take(&mut self, offer: &Offer, origin: &Origin, tell: Tell) -> Result<Accepted, Refused> {
+        let (what, bytes, taken) = match offer {
+            Offer::Update(bytes) => ("update", bytes, self.try_update(bytes)),
+            Offer::Trust(bytes) => ("trust", bytes, self.try_trust(bytes)),
+        };
+        self.tell_of_trouble(&taken);
+        if let Err(refused) = &taken {
+            if tell == Tell::UnlessItMayFitLater && refused.may_fit_later() {
+                return taken;
+            }
+            if refused.is_equivocation() {
+                self.keep_evidence(what, bytes);
+            }
+        }
+        self.shared.record(what, origin, self.held.map(|held| (held.epoch, held.version)), &taken);
         taken
     }
 
@@ -98,8 +114,12 @@ impl Intake {
         let Some(content) = Self::decode(base.as_ref(), &update, verdict)? else {
             return Ok(Accepted { verdict: "unchanged" });
         };
+        if verdict == Verdict::Extend {
+            self.increments.check_room(bytes.len())?;
+        }
         let held = Held::after(held.as_ref(), &update);
         self.make_durable(&update, bytes, &held)?;
+        self.note_increments(update.statement().kind, bytes.len());
         self.swap(&update, content, Source::Update, now);
         self.remove_superseded(update.statement());
         Ok(Accepted { verdict: word(verdict) })
@@ -236,22 +256,35 @@ impl Intake {
         }
     }
 
-    fn record(&self, what: &'static str, taken: &Result<Accepted, Refused>) {
+    fn note_increments(&mut self, kind: Kind, size: usize) {
+        self.increments = self.increments.after(kind, size);
+        self.shared.ledger.set_increments(self.increments);
+    }
+
+    /// An alarm when a disk that could be written can't be any more; none for each try after that.
+    fn tell_of_trouble(&mut self, taken: &Result<Accepted, Refused>) {
         match taken {
-            Ok(Accepted { verdict }) => {
-                self.shared.ledger.count_accepted(verdict);
-                let (epoch, version) = self.held.map_or((0, 0), |held| (held.epoch, held.version));
-                tracing::info!(event = "accepted", what, verdict, epoch, version, "accepted");
-            }
-            Err(refused) => {
-                let (code, message) = (refused.name(), in_one_line(refused));
-                tracing::warn!(event = "refused", what, code, message, "refused");
-                if code == "equivocation" {
-                    self.shared.alarm(code, "two different states were signed under one version");
+            Err(Refused::Disk(error)) => {
+                if self.trouble.replace(error.alarm()) != Some(error.alarm()) {
+                    let advice = error.advice().unwrap_or("nothing new is accepted until it can be written");
+                    self.shared.alarm(error.alarm(), &format!("{}; {advice}", in_one_line(error)));
                 }
-                self.shared.ledger.count_refused(code, message, self.shared.clock.now().unix_ms);
             }
+            Ok(Accepted { verdict }) if *verdict != "unchanged" => self.trouble = None,
+            Ok(_) | Err(_) => {}
         }
+    }
+
+    /// Keeps what contradicts the held state or trust document, and that too.
+    fn keep_evidence(&self, what: &'static str, refused: &[u8]) {
+        let held = match what {
+            "trust" => self.trust.newest_file(),
+            _ => self.held.map(|held| self.cache.place_of(held.epoch, held.version)),
+        };
+        if let Err(error) = self.evidence.keep(what, refused, held.as_deref()) {
+            self.shared.alarm("evidence_not_kept", &in_one_line(&error));
+        }
+        self.shared.ledger.set_evidence(self.evidence.files());
     }
 }
 

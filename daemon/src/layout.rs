@@ -56,6 +56,16 @@ impl StateDir {
         self.0.join("cache").join("quarantine")
     }
 
+    /// Where files with updates and trust documents may be put.
+    pub(crate) fn drop(&self) -> PathBuf {
+        self.0.join("drop")
+    }
+
+    /// Envelopes that contradict each other.
+    pub(crate) fn evidence(&self) -> PathBuf {
+        self.0.join("evidence")
+    }
+
     /// The two copies of the floor.
     pub(crate) fn floors(&self) -> [PathBuf; 2] {
         [self.0.join("floor.a"), self.0.join("floor.b")]

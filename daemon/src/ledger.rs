@@ -7,6 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::SetAside;
+use crate::dropped::DropReport;
+use crate::intake::Increments;
 
 /// The facts, shared.
 #[derive(Default)]
@@ -27,6 +29,36 @@ pub(crate) struct Facts {
     pub(crate) set_aside: Vec<SetAside>,
     /// The version of the trust document, if one is held.
     pub(crate) trust_version: Option<u64>,
+    /// What came by each door.
+    pub(crate) doors: BTreeMap<String, DoorFacts>,
+    /// How the drop directory fares.
+    pub(crate) drop: DropReport,
+    /// What stands on top of the last full update.
+    pub(crate) increments: Increments,
+    /// The files that prove an equivocation, in this run and before.
+    pub(crate) evidence: Vec<String>,
+}
+
+/// What came by one door.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DoorFacts {
+    /// Updates and trust documents accepted.
+    pub(crate) accepted: u64,
+    /// And refused.
+    pub(crate) refused: u64,
+    /// The last of either.
+    pub(crate) last: Option<DoorEvent>,
+}
+
+/// What became of one offer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DoorEvent {
+    /// The name of the file, where there was one.
+    pub(crate) file: Option<String>,
+    /// The verdict, or the name of the refusal.
+    pub(crate) result: String,
+    /// When, in Unix milliseconds.
+    pub(crate) at: u64,
 }
 
 /// A refusal with its reason.
@@ -34,7 +66,9 @@ pub(crate) struct Facts {
 pub(crate) struct LastRefusal {
     /// Its name.
     pub(crate) code: String,
-    /// Its reason.
+    /// The number of the check, where it has one.
+    pub(crate) check: Option<String>,
+    /// Its reason, and what to do about it.
     pub(crate) message: String,
     /// When, in Unix milliseconds.
     pub(crate) at: u64,
@@ -50,10 +84,19 @@ impl Ledger {
         count(&mut self.lock().accepted, verdict);
     }
 
-    pub(crate) fn count_refused(&self, code: &'static str, message: String, at: u64) {
+    pub(crate) fn count_refused(&self, code: &'static str, refusal: LastRefusal) {
         let mut facts = self.lock();
         count(&mut facts.refused, code);
-        facts.last_refusal = Some(LastRefusal { code: code.to_owned(), message, at });
+        facts.last_refusal = Some(refusal);
+    }
+
+    /// What came by a door, and whether it was accepted.
+    pub(crate) fn count_at(&self, door: &'static str, is_accepted: bool, event: DoorEvent) {
+        let mut facts = self.lock();
+        let door = facts.doors.entry(door.to_owned()).or_default();
+        let counter = if is_accepted { &mut door.accepted } else { &mut door.refused };
+        *counter = counter.saturating_add(1);
+        door.last = Some(event);
     }
 
     pub(crate) fn count_alarm(&self, alarm: &'static str) {
@@ -64,12 +107,30 @@ impl Ledger {
         self.lock().set_aside = files;
     }
 
+    pub(crate) fn set_drop(&self, report: DropReport) {
+        self.lock().drop = report;
+    }
+
+    pub(crate) fn set_increments(&self, increments: Increments) {
+        self.lock().increments = increments;
+    }
+
+    pub(crate) fn set_evidence(&self, files: Vec<String>) {
+        self.lock().evidence = files;
+    }
+
     pub(crate) fn set_trust_version(&self, version: Option<u64>) {
         self.lock().trust_version = version;
     }
 
     fn lock(&self) -> MutexGuard<'_, Facts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DoorEvent {
+    pub(crate) fn new(file: Option<&str>, result: &'static str, at: u64) -> Self {
+        Self { file: file.map(str::to_owned), result: result.to_owned(), at }
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::disk::{self, DiskError};
+use crate::dropped::DropDoor;
 use crate::failure::in_one_line;
 use crate::generation::Current;
 use crate::host::{self, HostError, HostFile};
@@ -117,6 +118,7 @@ struct Daemon {
     admin_listener: UnixListener,
     intake_listener: UnixListener,
     queue: Queue,
+    drop_door: DropDoor,
     drain: watch::Sender<bool>,
     _state_lock: Flock<std::fs::File>,
     _runtime_lock: Flock<std::fs::File>,
@@ -153,6 +155,11 @@ impl Daemon {
         let queue = Queue::start(intake.map_err(StateUnusable)?);
         let queue = queue.map_err(|source| ServeError::Start { what: "the intake's thread", source })?;
 
+        let drop_door =
+            DropDoor::open(settings.state.drop(), queue.clone(), shared.clone(), draining.clone());
+        let drop_door =
+            drop_door.map_err(|source| ServeError::Start { what: "the drop directory's thread", source })?;
+
         let _inside = runtime.enter();
         Ok(Self {
             server: Server::new(limits, limits.operator_connections, draining, shared.clone()),
@@ -167,6 +174,7 @@ impl Daemon {
                 memory,
             },
             queue,
+            drop_door,
             drain,
             _state_lock: state_lock,
             _runtime_lock: runtime_lock,
@@ -174,8 +182,17 @@ impl Daemon {
     }
 
     async fn run(self, mut stop: Stop) {
-        let Self { server, admin, admin_listener, intake_listener, queue, drain, _state_lock, _runtime_lock } =
-            self;
+        let Self {
+            server,
+            admin,
+            admin_listener,
+            intake_listener,
+            queue,
+            drop_door,
+            drain,
+            _state_lock,
+            _runtime_lock,
+        } = self;
         let ready = admin.is_ready();
         tracing::info!(event = "started", host_id = %admin.host_id, ready, "serving");
         if admin.memory == Memory::Swappable {
@@ -196,6 +213,7 @@ impl Daemon {
         stop.requested().await;
         tracing::info!(event = "stopping", "finishing answers in progress");
         drain.send_replace(true);
+        drop(drop_door);
         // Every server holds a receiver, the intake's thread among them through its sockets: when the
         // last is gone, so is all that worked.
         if timeout(DRAIN, drain.closed()).await.is_err() {

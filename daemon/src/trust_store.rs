@@ -82,6 +82,11 @@ impl TrustStore {
         self.trust.as_ref().map_or(0, Trust::version)
     }
 
+    /// The file of that document.
+    pub(crate) fn newest_file(&self) -> Option<PathBuf> {
+        self.trust.as_ref().map(|trust| self.place(trust.version()))
+    }
+
     /// Takes the next document of the chain, durably. True: it is news; one that the chain went
     /// through before is none.
     pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<bool, NotTaken> {

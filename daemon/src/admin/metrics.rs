@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::StatusReport;
-use crate::ledger::Facts;
+use crate::ledger::{DoorFacts, Facts};
 
 /// The metrics, with labels from fixed sets only.
 pub(super) fn text(status: &StatusReport, facts: &Facts) -> String {
@@ -20,6 +20,13 @@ pub(super) fn text(status: &StatusReport, facts: &Facts) -> String {
         page.gauge("miosad_snapshot_version", "Version of the snapshot", version);
         page.gauge("miosad_snapshot_age_seconds", "Since the control plane confirmed the snapshot", age);
     }
+    page.gauge(
+        "miosad_confirmed",
+        "Whether the snapshot was confirmed by an update or heartbeat since the start",
+        u64::from(status.confirmed),
+    );
+    page.gauge("miosad_need_full", "Whether a full update is needed", u64::from(status.need_full));
+    page.gauge("miosad_increments", "Updates on top of the last full one", status.increments.count);
     page.gauge("miosad_resources", "Resources of the snapshot", count(status.resources));
     page.gauge("miosad_sockets_failed", "Resources without a socket", count(status.sockets_failed));
     page.gauge("miosad_set_aside_files", "Kept files that did not verify", count(status.set_aside.len()));
@@ -35,6 +42,18 @@ pub(super) fn text(status: &StatusReport, facts: &Facts) -> String {
         "reason",
         &facts.refused,
     );
+    page.gauge("miosad_evidence_files", "Envelopes that contradict each other", count(status.evidence.len()));
+    page.gauge(
+        "miosad_drop_watched",
+        "Whether the drop directory is usable and watched",
+        u64::from(status.drop.state == "watched"),
+    );
+    page.gauge(
+        "miosad_drop_left_files",
+        "What is in the drop directory and not taken",
+        status.drop.left_count,
+    );
+    page.doors(&status.doors);
     page.counters("miosad_alarms_total", "What needs an operator", "alarm", &facts.alarms);
     page.0
 }
@@ -51,6 +70,15 @@ impl Page {
         self.line(format_args!("# HELP {name} {help}\n# TYPE {name} counter\n"));
         for (value, count) in counts {
             self.line(format_args!("{name}{{{label}=\"{value}\"}} {count}\n"));
+        }
+    }
+
+    fn doors(&mut self, doors: &BTreeMap<String, DoorFacts>) {
+        let name = "miosad_offers_total";
+        self.line(format_args!("# HELP {name} What came by each door\n# TYPE {name} counter\n"));
+        for (door, DoorFacts { accepted, refused, .. }) in doors {
+            self.line(format_args!("{name}{{door=\"{door}\",result=\"accepted\"}} {accepted}\n"));
+            self.line(format_args!("{name}{{door=\"{door}\",result=\"refused\"}} {refused}\n"));
         }
     }
 

@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Admin;
 use crate::cache::SetAside;
+use crate::dropped::DropReport;
+use crate::generation::Source;
 use crate::hygiene::Memory;
-use crate::ledger::LastRefusal;
+use crate::intake::{Increments, Position};
+use crate::ledger::{DoorFacts, LastRefusal};
 
 /// The body of `GET /v1/status`. Times are Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,8 +27,11 @@ pub(crate) struct StatusReport {
     pub(crate) ready: bool,
     /// Why not: `not_ready`, `snapshot_expired` or `signer_revoked`.
     pub(crate) not_ready_because: Option<String>,
-    /// Whether only a full update helps.
+    /// Whether a full update is needed.
     pub(crate) need_full: bool,
+    /// Why: `not_ready`, `no_trust` or `signer_revoked`, where nothing else helps; `many_increments` or
+    /// `large_increments`, while what is held is served and extended.
+    pub(crate) need_full_because: Option<String>,
     /// The version of the trust document.
     pub(crate) trust_version: Option<u64>,
     /// The snapshot's lineage of versions.
@@ -36,6 +42,9 @@ pub(crate) struct StatusReport {
     pub(crate) digest: Option<Digest>,
     /// How it came here: `cache` or `update`.
     pub(crate) source: Option<String>,
+    /// Whether any update or heartbeat was accepted since this start. Until then nothing tells a state
+    /// directory that was put back from a backup from one that is current.
+    pub(crate) confirmed: bool,
     /// Seconds since the control plane last said that it is current.
     pub(crate) age_seconds: Option<u64>,
     /// Whether that is longer ago than it should be.
@@ -44,6 +53,8 @@ pub(crate) struct StatusReport {
     pub(crate) expires_at: Option<u64>,
     /// Past this it is no longer served.
     pub(crate) serve_until: Option<u64>,
+    /// What stands on top of the last full update.
+    pub(crate) increments: Increments,
     /// How many resources it has.
     pub(crate) resources: usize,
     /// How many of them have no socket; `/v1/resources` says why.
@@ -54,6 +65,12 @@ pub(crate) struct StatusReport {
     pub(crate) refused: BTreeMap<String, u64>,
     /// The last refusal.
     pub(crate) last_refusal: Option<LastRefusal>,
+    /// What came by each door: `socket` and `drop`.
+    pub(crate) doors: BTreeMap<String, DoorFacts>,
+    /// How the drop directory fares.
+    pub(crate) drop: DropReport,
+    /// Files in the evidence directory: envelopes that contradict each other.
+    pub(crate) evidence: Vec<String>,
     /// Files that did not verify and were set aside.
     pub(crate) set_aside: Vec<SetAside>,
     /// Whether all memory of `serve` is kept from swap devices.
@@ -102,6 +119,7 @@ impl Admin {
         let content = generation.map(|generation| &generation.content);
         let aged = generation.map(|generation| generation.freshness.at(boot_ms));
         let times = generation.map(|generation| generation.freshness.times());
+        let position = Position::now(&self.host_id, &self.shared);
         let facts = self.shared.ledger.facts();
         StatusReport {
             host_id: self.host_id.to_string(),
@@ -109,21 +127,27 @@ impl Admin {
             agent: concat!("miosad ", env!("CARGO_PKG_VERSION")).to_owned(),
             ready: unservable.is_none(),
             not_ready_because: unservable.map(|reason| reason.code().to_owned()),
-            need_full: crate::intake::Position::now(&self.host_id, &self.shared).need_full,
+            need_full: position.need_full,
+            need_full_because: position.need_full_because,
             trust_version: facts.trust_version,
             epoch: content.map(|content| content.epoch),
             version: content.map(|content| content.version),
             digest: content.map(|content| content.digest),
             source: generation.map(|generation| generation.source.as_str().to_owned()),
+            confirmed: generation.is_some_and(|generation| generation.source == Source::Update),
             age_seconds: aged.map(|aged| aged.seconds),
             stale: aged.is_some_and(|aged| aged.age != Age::Fresh),
             expires_at: times.map(|times| times.expires_at),
             serve_until: times.map(|times| times.serve_until),
+            increments: facts.increments,
             resources: content.map_or(0, |content| content.state.records().resources.len()),
             sockets_failed: self.sockets.borrow().values().filter(|served| served.is_err()).count(),
             accepted: owned(facts.accepted),
             refused: owned(facts.refused),
             last_refusal: facts.last_refusal,
+            doors: facts.doors,
+            drop: facts.drop,
+            evidence: facts.evidence,
             set_aside: facts.set_aside,
             memory_locked: self.memory == Memory::Locked,
             alarms: owned(facts.alarms),

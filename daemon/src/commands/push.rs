@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use hyper::Method;
-use miosa_snapshot::{MAX_ENVELOPE_BYTES, TRUST_PAYLOAD_TYPE, UPDATE_PAYLOAD_TYPE};
-use serde::Deserialize;
+use miosa_snapshot::MAX_ENVELOPE_BYTES;
 use serde_json::Value;
 
 use super::{CommandError, ask, show};
 use crate::cli::Push;
 use crate::disk;
+use crate::intake::{Claim, claimed};
 use crate::settings::Settings;
 
 /// Hands an update or a trust document to `serve`.
@@ -17,24 +17,16 @@ use crate::settings::Settings;
 /// When the file is neither, when `serve` does not run, or when it refuses.
 pub fn push(settings: &Settings, what: &Push) -> Result<(), CommandError> {
     let bytes = disk::read_named(&what.file, MAX_ENVELOPE_BYTES)?;
-    let path = door_for(&bytes).ok_or_else(|| CommandError::NoEnvelope(what.file.clone()))?;
+    let path = claimed(&bytes).map(path_for).ok_or_else(|| CommandError::NoEnvelope(what.file.clone()))?;
     let answer = ask(settings.runtime.intake_socket(), Method::PUT, path, Bytes::from_owner(bytes))?;
     let receipt: Value = serde_json::from_slice(&answer.body).ok().ok_or(CommandError::Answer)?;
     show(what.print, &receipt, words)
 }
 
-/// Which door an envelope goes to. Only a hint: behind each, the whole of it is verified.
-fn door_for(bytes: &[u8]) -> Option<&'static str> {
-    #[derive(Deserialize)]
-    struct Envelope {
-        #[serde(rename = "payloadType")]
-        payload_type: String,
-    }
-    let envelope: Envelope = serde_json::from_slice(bytes).ok()?;
-    match envelope.payload_type.as_str() {
-        UPDATE_PAYLOAD_TYPE => Some("/v1/updates"),
-        TRUST_PAYLOAD_TYPE => Some("/v1/trust"),
-        _ => None,
+fn path_for(claim: Claim) -> &'static str {
+    match claim {
+        Claim::Update => "/v1/updates",
+        Claim::Trust => "/v1/trust",
     }
 }
 

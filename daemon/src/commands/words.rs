@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::admin::{ResourceLine, ResourceList, StatusReport};
+use crate::dropped::LeftEntry;
+use crate::ledger::DoorFacts;
+use crate::moment::span;
 
 /// The status, a fact a line.
 pub(super) fn status(report: &StatusReport) -> String {
@@ -16,15 +19,22 @@ pub(super) fn status(report: &StatusReport) -> String {
             Some("cache") => ", from the cache",
             _ => "",
         };
-        lines.fact("snapshot", format!("epoch {epoch}, version {version}{source}"));
+        let increments = match report.increments.count {
+            0 => String::new(),
+            count => format!(", a full update and {count} on top of it"),
+        };
+        lines.fact("snapshot", format!("epoch {epoch}, version {version}{source}{increments}"));
     }
     if let Some(age) = report.age_seconds {
         let stale = if report.stale { " (stale: the control plane was not heard in time)" } else { "" };
-        lines.fact("confirmed", format!("{} ago{stale}", duration(age)));
+        let since = match report.confirmed {
+            true => "",
+            false => ", and not since this start: it may be an earlier copy",
+        };
+        lines.fact("confirmed", format!("{} ago{stale}{since}", span(age)));
     }
-    if report.need_full {
-        let trust = if report.trust_version.is_none() { "a trust document and " } else { "" };
-        lines.fact("needs", format!("{trust}a full update"));
+    if let Some(reason) = &report.need_full_because {
+        lines.fact("needs", needs(reason));
     }
     let trust = report.trust_version.map_or("none".to_owned(), |version| format!("version {version}"));
     lines.fact("trust", trust);
@@ -36,7 +46,20 @@ pub(super) fn status(report: &StatusReport) -> String {
     lines.counts("accepted", &report.accepted);
     lines.counts("refused", &report.refused);
     if let Some(last) = &report.last_refusal {
-        lines.fact("last refusal", format!("{}: {}", last.code, last.message));
+        let check = last.check.as_ref().map_or(String::new(), |check| format!("{check} "));
+        lines.fact("last refusal", format!("{check}{}: {}", last.code, last.message));
+    }
+    for (door, DoorFacts { accepted, refused, .. }) in &report.doors {
+        lines.fact(&format!("by {door}"), format!("{accepted} accepted, {refused} refused"));
+    }
+    if let Some(problem) = &report.drop.problem {
+        lines.fact("drop", format!("{}: {problem}", report.drop.state));
+    }
+    for LeftEntry { file, reason } in &report.drop.left {
+        lines.fact("drop left", format!("{file} ({reason})"));
+    }
+    for file in &report.evidence {
+        lines.fact("evidence", file.clone());
     }
     for file in &report.set_aside {
         lines.fact("set aside", file.file.clone());
@@ -46,6 +69,17 @@ pub(super) fn status(report: &StatusReport) -> String {
     }
     lines.counts("alarms", &report.alarms);
     lines.0
+}
+
+fn needs(reason: &str) -> String {
+    match reason {
+        "no_trust" => "a trust document and a full update".to_owned(),
+        "many_increments" => "a full update soon: many were put on top of the last one".to_owned(),
+        "large_increments" => {
+            "a full update soon: what was put on top of the last one outweighs it".to_owned()
+        }
+        _ => "a full update".to_owned(),
+    }
 }
 
 /// The resources, one a line.
@@ -94,15 +128,6 @@ impl Lines {
     }
 }
 
-fn duration(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,11 +151,5 @@ mod tests {
                         sandbox-long  sandbox  t1      -      /s\n";
         assert_eq!(resources(&list), expected);
         assert_eq!(resources(&ResourceList { resources: vec![] }), "no resources on this host");
-    }
-
-    #[test]
-    fn durations_are_told_in_a_fitting_unit() {
-        let told = [5, 119, 120, 7_199, 7_200, 172_800].map(duration);
-        assert_eq!(told, ["5 s", "119 s", "2 min", "119 min", "2 h", "2 days"]);
     }
 }

@@ -10,9 +10,9 @@ use miosa_snapshot::{Digest, HostId, MAX_ENVELOPE_BYTES, MAX_TRUST_BYTES};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{Accepted, Offer, Queue, Refused, Shared};
-use crate::failure::in_one_line;
+use super::{Accepted, Offer, Queue, Refused, Shared, numbered};
 use crate::generation::Standing;
+use crate::ledger::Facts;
 use crate::socket::reply::{self, Reply};
 
 /// What this host holds: what a publisher must know to send the next update.
@@ -28,8 +28,11 @@ pub(crate) struct Position {
     pub(crate) digest: Option<Digest>,
     /// The version of the trust document held.
     pub(crate) trust_version: Option<u64>,
-    /// Whether only a full update will do; without a trust document, all of them and then that.
+    /// Whether a full update is needed; without a trust document, all of them and then that.
     pub(crate) need_full: bool,
+    /// Why. `not_ready`, `no_trust`, `signer_revoked`: nothing else will do. `many_increments`,
+    /// `large_increments`: a full one should come soon, and what is held is served and extended meanwhile.
+    pub(crate) need_full_because: Option<String>,
 }
 
 /// The answer to an accepted update.
@@ -73,17 +76,24 @@ pub(crate) async fn answer(
 impl Position {
     /// The position now. What rests on a revoked signer's word counts as not held.
     pub(crate) fn now(host_id: &HostId, shared: &Shared) -> Self {
-        let generation =
-            shared.current.generation().filter(|generation| generation.standing == Standing::Good);
-        let content = generation.as_ref().map(|generation| &generation.content);
-        let trust_version = shared.ledger.facts().trust_version;
+        let current = shared.current.generation();
+        let generation = current.as_ref().filter(|generation| generation.standing == Standing::Good);
+        let content = generation.map(|generation| &generation.content);
+        let Facts { trust_version, increments, .. } = shared.ledger.facts();
+        let because = match (trust_version, &current, content) {
+            (None, _, _) => Some("no_trust"),
+            (Some(_), None, _) => Some("not_ready"),
+            (Some(_), Some(_), None) => Some("signer_revoked"),
+            (Some(_), Some(_), Some(_)) => increments.wish(),
+        };
         Self {
             host_id: host_id.clone(),
             epoch: content.map(|content| content.epoch),
             version: content.map(|content| content.version),
             digest: content.map(|content| content.digest),
             trust_version,
-            need_full: content.is_none() || trust_version.is_none(),
+            need_full: because.is_some(),
+            need_full_because: because.map(str::to_owned),
         }
     }
 }
@@ -118,7 +128,7 @@ fn update_verdict(verdict: Result<Accepted, Refused>, host_id: &HostId, shared: 
             let Position { epoch, version, digest, .. } = Position::now(host_id, shared);
             reply::json(StatusCode::OK, &Receipt { epoch, version, digest, verdict })
         }
-        Err(refused) => refusal(&refused),
+        Err(refused) => refusal(&refused, shared),
     }
 }
 
@@ -128,13 +138,13 @@ fn trust_verdict(verdict: Result<Accepted, Refused>, shared: &Shared) -> Reply {
             let trust_version = shared.ledger.facts().trust_version;
             reply::json(StatusCode::OK, &serde_json::json!({ "trust_version": trust_version }))
         }
-        Err(refused) => refusal(&refused),
+        Err(refused) => refusal(&refused, shared),
     }
 }
 
-fn refusal(refused: &Refused) -> Reply {
+fn refusal(refused: &Refused, shared: &Shared) -> Reply {
     let (status, code) = refused.status_and_code();
-    reply::error(status, code, format!("{}: {}", refused.name(), in_one_line(refused)))
+    reply::error(status, code, numbered(refused, &shared.explained(refused)))
 }
 
 /// From a request's head to the end of its body.

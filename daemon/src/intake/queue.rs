@@ -6,22 +6,16 @@ use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Accepted, Intake, Refused};
+use super::{Accepted, Intake, Offer, Origin, Refused, Tell};
 
 /// The way to the intake. When the last of these is gone, so is its thread.
 #[derive(Clone)]
 pub(crate) struct Queue(mpsc::Sender<Job>);
 
-/// Bytes from outside.
-pub(crate) enum Offer {
-    /// Claimed to be an update.
-    Update(Vec<u8>),
-    /// Claimed to be a trust document.
-    Trust(Vec<u8>),
-}
-
 struct Job {
     offer: Offer,
+    origin: Origin,
+    tell: Tell,
     reply: oneshot::Sender<Result<Accepted, Refused>>,
 }
 
@@ -36,17 +30,28 @@ impl Queue {
     /// Offers bytes and waits for the verdict: when it is `Ok`, they are durable and served.
     pub(crate) async fn offer(&self, offer: Offer) -> Result<Accepted, Refused> {
         let (reply, verdict) = oneshot::channel();
-        self.0.send(Job { offer, reply }).await.map_err(|_closed| Refused::Stopping)?;
+        let job = Job { offer, origin: Origin::Socket, tell: Tell::Always, reply };
+        self.0.send(job).await.map_err(|_closed| Refused::Stopping)?;
         verdict.await.unwrap_or(Err(Refused::Stopping))
+    }
+
+    /// The same for a thread that may wait.
+    pub(crate) fn offer_and_wait(
+        &self,
+        offer: Offer,
+        origin: Origin,
+        tell: Tell,
+    ) -> Result<Accepted, Refused> {
+        let (reply, verdict) = oneshot::channel();
+        let job = Job { offer, origin, tell, reply };
+        self.0.blocking_send(job).map_err(|_closed| Refused::Stopping)?;
+        verdict.blocking_recv().unwrap_or(Err(Refused::Stopping))
     }
 }
 
 fn work(mut intake: Intake, mut jobs: mpsc::Receiver<Job>) {
-    while let Some(Job { offer, reply }) = jobs.blocking_recv() {
-        let verdict = match offer {
-            Offer::Update(bytes) => intake.take_update(&bytes),
-            Offer::Trust(bytes) => intake.take_trust(&bytes),
-        };
+    while let Some(Job { offer, origin, tell, reply }) = jobs.blocking_recv() {
+        let verdict = intake.take(&offer, &origin, tell);
         // Whoever asked may have hung up; what was accepted stays accepted.
         let _nobody_waits = reply.send(verdict);
     }

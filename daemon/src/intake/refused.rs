@@ -31,6 +31,12 @@ pub(crate) enum Refused {
     /// It could not be made durable, so it is as if it had not come.
     #[error("cannot keep what was received")]
     Disk(#[from] DiskError),
+    /// There is no room for more increments on top of the last full update.
+    #[error("cannot keep more than the {count} increments on top of the last full update")]
+    TooManyIncrements {
+        /// How many are kept.
+        count: u64,
+    },
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopping,
@@ -47,14 +53,56 @@ impl Refused {
             Self::Trust(error) => error.name(),
             Self::NoTrust => "no_trust",
             Self::Disk(_) => "not_durable",
+            Self::TooManyIncrements { .. } => "too_many_increments",
             Self::Stopping => "stopping",
         }
+    }
+
+    /// The number of the check in `docs/snapshot-format.md`; what depends on this host alone has none.
+    pub(crate) fn check(&self) -> Option<&'static str> {
+        match self {
+            Self::Open(error) => Some(error.check()),
+            Self::Judged(refusal) => Some(refusal.check()),
+            Self::Payload(error) => Some(error.check()),
+            Self::Scope(error) => Some(error.check()),
+            Self::Trust(error) => Some(error.check()),
+            Self::NoTrust | Self::Disk(_) | Self::TooManyIncrements { .. } | Self::Stopping => None,
+        }
+    }
+
+    /// Whether the bytes were not judged, so that they should come again.
+    pub(crate) fn is_no_verdict(&self) -> bool {
+        matches!(self, Self::Disk(_) | Self::Stopping)
+    }
+
+    /// Whether another update or trust document could make the same bytes acceptable.
+    pub(crate) fn may_fit_later(&self) -> bool {
+        match self {
+            Self::NoTrust | Self::TooManyIncrements { .. } => true,
+            Self::Judged(refusal) => refusal.needs_full(),
+            Self::Open(error) => {
+                matches!(error, OpenError::UnknownSigner | OpenError::EpochAboveTrust { .. })
+            }
+            Self::Trust(error) => matches!(
+                error,
+                TrustError::PinMismatch
+                    | TrustError::NotSignedByHeldRoots { .. }
+                    | TrustError::SkippedVersion { .. }
+            ),
+            Self::Payload(_) | Self::Scope(_) | Self::Disk(_) | Self::Stopping => false,
+        }
+    }
+
+    /// Whether it proves that two contents were signed under one version.
+    pub(crate) fn is_equivocation(&self) -> bool {
+        matches!(self, Self::Judged(Refusal::Equivocation) | Self::Trust(TrustError::Equivocation { .. }))
     }
 
     /// The answer on the intake socket: 409 where a full update would help.
     pub(crate) fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Judged(refusal) if refusal.needs_full() => (StatusCode::CONFLICT, "need_full"),
+            Self::TooManyIncrements { .. } => (StatusCode::CONFLICT, "need_full"),
             Self::Disk(_) | Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, self.name()),
             Self::Open(_)
             | Self::Judged(_)

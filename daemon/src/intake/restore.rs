@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use miosa_snapshot::{Admission, FloorCheck, Held, HostIdentity, OpenedKeys, Trust, Verified, judge};
 
-use super::{Intake, KnownFloor, Refused, Shared, Sockets};
+use super::{Increments, Intake, KnownFloor, Refused, Shared, Sockets};
 use crate::cache::Cache;
 use crate::clock::Now;
 use crate::disk::{self, DiskError};
+use crate::evidence::Evidence;
 use crate::failure::in_one_line;
 use crate::floor::{Floors, Mark};
 use crate::generation::{Content, Source};
 use crate::host::HostFile;
 use crate::layout::StateDir;
+use crate::ledger::LastRefusal;
 use crate::trust_store::TrustStore;
 
 /// The state directory itself is not usable.
@@ -28,6 +30,8 @@ struct Chain {
     held: Option<Held>,
     /// The last update that was applied, and what is served after it.
     tip: Option<(Verified, Arc<Content>)>,
+    /// What stands on top of the last full update.
+    increments: Increments,
     /// Something that may be good could not be read, so what does not fit may be good as well.
     is_in_doubt: bool,
 }
@@ -54,8 +58,22 @@ impl Intake {
         let (trust, broken) = TrustStore::load(state.trust(), file.trust)?;
         let floors = Floors::new(state.floors());
         let keys = OpenedKeys::new();
-        let mut intake =
-            Self { host, trust, keys, cache, floors, floor: KnownFloor::Lost, held: None, sockets, shared };
+        let evidence = Evidence::new(state.evidence());
+        shared.ledger.set_evidence(evidence.files());
+        let mut intake = Self {
+            host,
+            trust,
+            keys,
+            cache,
+            floors,
+            floor: KnownFloor::Lost,
+            held: None,
+            increments: Increments::default(),
+            evidence,
+            sockets,
+            shared,
+            trouble: None,
+        };
         let floor = intake.read_floor();
         // A refusal under half of the trust, or for want of a floor that may be there, is no verdict.
         let is_in_doubt = !broken.is_empty()
@@ -177,6 +195,7 @@ impl Intake {
         let verdict = judge(&update, chain.held.as_ref(), floor)?;
         let base = chain.tip.as_ref().map(|(_, content)| content);
         if let Some(content) = Self::decode(base, &update, verdict)? {
+            chain.increments = chain.increments.after(update.statement().kind, bytes.len());
             chain.held = Some(Held::after(chain.held.as_ref(), &update));
             chain.tip = Some((update, content));
         }
@@ -231,6 +250,8 @@ impl Intake {
         }
         self.floor = KnownFloor::At(mark);
         self.held = Some(held);
+        self.increments = chain.increments;
+        self.shared.ledger.set_increments(chain.increments);
         tracing::info!(
             event = "restored",
             epoch = held.epoch,
@@ -254,7 +275,10 @@ impl Intake {
 
     fn count_refused(&self, reason: &'static str, name: &str, message: &str) {
         let at = self.shared.clock.now().unix_ms;
-        self.shared.ledger.count_refused(reason, format!("{name}: {message}"), at);
+        let message = format!("{name}: {message}");
+        self.shared
+            .ledger
+            .count_refused(reason, LastRefusal { code: reason.to_owned(), check: None, message, at });
     }
 }
 

@@ -131,6 +131,17 @@ impl World {
     }
 }
 
+impl Intake {
+    /// As by the socket.
+    pub(crate) fn take_update(&mut self, bytes: &[u8]) -> Result<Accepted, Refused> {
+        self.take(&Offer::Update(bytes.to_vec()), &Origin::Socket, Tell::Always)
+    }
+
+    pub(crate) fn take_trust(&mut self, bytes: &[u8]) -> Result<Accepted, Refused> {
+        self.take(&Offer::Trust(bytes.to_vec()), &Origin::Socket, Tell::Always)
+    }
+}
+
 fn greeting(value: &str) -> Records {
     resources(&[("sbx-1", "t1", value)])
 }

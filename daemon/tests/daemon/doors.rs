@@ -39,7 +39,7 @@ fn push_hands_over_a_file_and_says_what_became_of_it() {
     let refused = push(&host.publisher.full(0, resources(&[])));
     assert_eq!(refused.status.code(), Some(1));
     let error = String::from_utf8(refused.stderr).unwrap();
-    assert!(error.starts_with("miosad: stale_version: cannot apply the update: "), "{error}");
+    assert!(error.starts_with("miosad: J2 stale_version: cannot apply the update: "), "{error}");
     let refused = push(b"{\"payloadType\":\"text/plain\"}");
     let error = String::from_utf8(refused.stderr).unwrap();
     assert!(error.contains("neither an update nor a trust document"), "{error}");

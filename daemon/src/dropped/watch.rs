@@ -1,0 +1,105 @@
+//! Waiting for something to happen in the drop directory, or for the end. The kernel's watch is set on
+//! the open directory itself, so no path can lead it elsewhere.
+
+use std::ffi::OsString;
+use std::io::PipeReader;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
+
+use super::folder::Folder;
+use super::look::is_finished_name;
+
+/// The kernel's watch over the directory.
+pub(super) struct Watch(Inotify);
+
+/// What ends a wait.
+pub(super) struct Wakers {
+    stopped: PipeReader,
+}
+
+impl Watch {
+    pub(super) fn of(folder: &Folder) -> Result<Self, Errno> {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        let place = format!("/proc/self/fd/{}", folder.directory().as_raw_fd());
+        inotify.add_watch(place.as_str(), EVENTS | AddWatchFlags::IN_ONLYDIR)?;
+        Ok(Self(inotify))
+    }
+
+    /// Takes note of all that happened. True: a look may find something.
+    fn is_news(&self) -> bool {
+        let mut is_news = false;
+        loop {
+            match self.0.read_events() {
+                Ok(events) => is_news |= events.iter().any(deserves_a_look),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return is_news,
+                // Unknown, so look.
+                Err(_) => return true,
+            }
+        }
+    }
+}
+
+impl Wakers {
+    pub(super) fn new(stopped: PipeReader) -> Self {
+        Self { stopped }
+    }
+
+    /// Waits until something deserves a look or the time is over. Break: the end has come.
+    pub(super) fn wait(&self, watch: Option<&Watch>, at_most: Duration) -> ControlFlow<()> {
+        let mut left = at_most;
+        loop {
+            let step = left.min(STEP);
+            let stop = PollFd::new(self.stopped.as_fd(), PollFlags::POLLIN);
+            let mut watched = vec![stop];
+            watched.extend(watch.map(|watch| PollFd::new(watch.0.as_fd(), PollFlags::POLLIN)));
+            let woken = poll(&mut watched, timeout(step));
+            let has = |place: usize| {
+                watched.get(place).and_then(PollFd::revents).is_some_and(|events| !events.is_empty())
+            };
+            if has(0) {
+                return ControlFlow::Break(());
+            }
+            match woken {
+                Ok(0) if left == step => return ControlFlow::Continue(()),
+                Ok(0) => left = left.saturating_sub(step),
+                Ok(_) if watch.is_none_or(Watch::is_news) => return ControlFlow::Continue(()),
+                // Only names that are not looked at yet: no reason to look, nor to spin.
+                Ok(_) => self.rest(QUIET_NAMES),
+                Err(_) => self.rest(QUIET_NAMES),
+            }
+        }
+    }
+
+    /// Waits for nothing but time and the end.
+    pub(super) fn rest(&self, time: Duration) {
+        let mut stop = [PollFd::new(self.stopped.as_fd(), PollFlags::POLLIN)];
+        // Whatever ends it early is seen by the next wait.
+        let _ended = poll(&mut stop, timeout(time));
+    }
+}
+
+fn deserves_a_look(event: &InotifyEvent) -> bool {
+    let is_finished = |name: &OsString| is_finished_name(name.as_bytes());
+    event.name.as_ref().is_none_or(is_finished)
+}
+
+fn timeout(time: Duration) -> PollTimeout {
+    PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
+}
+
+const EVENTS: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
+    .union(AddWatchFlags::IN_MOVED_TO)
+    .union(AddWatchFlags::IN_CREATE)
+    .union(AddWatchFlags::IN_ATTRIB)
+    .union(AddWatchFlags::IN_DELETE_SELF)
+    .union(AddWatchFlags::IN_MOVE_SELF);
+
+const STEP: Duration = Duration::from_secs(30);
+const QUIET_NAMES: Duration = Duration::from_millis(20);
