@@ -219,6 +219,9 @@ const TAG_BYTES: usize = 16;
 const MAX_FRAME_BYTES: usize = MAX_ID_BYTES + 1 + SEALED_KEY_BYTES + SALT_BYTES + TAG_BYTES;
 
 #[cfg(test)]
+mod known_answers;
+
+#[cfg(test)]
 mod tests {
     use crate::world::{World, host};
 

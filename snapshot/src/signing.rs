@@ -200,6 +200,9 @@ const SMALL_ORDER: [[u8; 32]; 5] = [
 ];
 
 #[cfg(test)]
+mod known_answers;
+
+#[cfg(test)]
 mod tests {
     use data_encoding::HEXLOWER;
 
