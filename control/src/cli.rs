@@ -1,5 +1,7 @@
 //! The command line. Every option can also be given as a `MIOSA_CONTROL_…` variable.
 
+mod trust;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use miosa_injector::model::TenantId;
 
 use crate::server::Address;
 use crate::store::Database;
+
+pub(crate) use trust::{RootKeyCommand, RotateOptions, SignOptions, TrustCommand};
 
 /// The MIOSA control plane: tenant, platform and host APIs over one database.
 #[derive(Debug, Parser)]
@@ -94,10 +98,40 @@ pub(crate) enum Command {
     /// Make, list and revoke hosts
     #[command(subcommand)]
     Host(HostCommand),
-    /// Show what hosts trust
+    /// Show and change which keys hosts trust
     #[command(subcommand)]
     Trust(TrustCommand),
+    /// Copy the SQLite database to a file while it is in use; the master key is not part of it
+    #[command(after_long_help = BACKUP_HELP)]
+    Backup {
+        /// Where to write the copy; must not exist
+        file: PathBuf,
+    },
+    /// Put a backup in place and raise the epoch, so that hosts take what is published from it
+    #[command(after_long_help = RESTORE_HELP)]
+    Restore(RestoreOptions),
 }
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RestoreOptions {
+    /// The backup; not with PostgreSQL, where pg_restore has put it in place already
+    pub(crate) file: Option<PathBuf>,
+    /// A trust document that was published after the backup was made, in the order of their versions
+    #[arg(long, value_name = "FILE", env = "MIOSA_CONTROL_TRUST")]
+    pub(crate) trust: Vec<PathBuf>,
+    /// Sign with the root key in this file as well
+    #[arg(long, value_name = "FILE", env = "MIOSA_CONTROL_ROOT_KEY")]
+    pub(crate) root_key: Vec<PathBuf>,
+}
+
+const BACKUP_HELP: &str = "\
+The copy is of no use without the master key (STATE_DIR/master.key, or what --master-key names), and the
+master key gives away nothing without a copy: keep one of it, made once, in another place.
+With PostgreSQL use pg_dump instead.";
+
+const RESTORE_HELP: &str = "\
+Stop the control plane first. Hosts keep every trust document in STATE_DIR/trust of miosad: if one was
+published after the backup was made, copy it from any host and name it with --trust.";
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServeOptions {
@@ -173,12 +207,6 @@ pub(crate) enum HostCommand {
         /// The host's id or name, as listed
         host: String,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TrustCommand {
-    /// Print the trust document in force, and the digest that hosts pin
-    Show,
 }
 
 fn parse_serve_for(text: &str) -> Result<ServeFor, &'static str> {

@@ -1,7 +1,9 @@
 //! One file per command. What a script needs stands alone on standard output.
 
+pub(crate) mod backup;
 pub(crate) mod host;
 pub(crate) mod key;
+pub(crate) mod restore;
 pub(crate) mod serve;
 mod table;
 pub(crate) mod trust;

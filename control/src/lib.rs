@@ -29,7 +29,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, StateOptions};
+use hygiene::Memory;
+use setup::with_store;
 
 /// The program: reads the command line, does what it says, and gives the exit status.
 pub fn main() -> ExitCode {
@@ -48,17 +50,24 @@ fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     hygiene::seal_memory()?;
     let memory = hygiene::keep_out_of_swap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let store = setup::open(&cli.state).await?;
-        let done = match cli.command {
-            Command::Serve(options) => {
-                commands::serve::run(store.clone(), options, memory).await.map_err(Into::into)
-            }
-            Command::Key(command) => commands::key::run(&store, command).await.map_err(Into::into),
-            Command::Host(command) => commands::host::run(&store, command).await.map_err(Into::into),
-            Command::Trust(command) => commands::trust::run(&store, command).await.map_err(Into::into),
-        };
-        store.close().await;
-        done
-    })
+    runtime.block_on(run_command(&cli.state, cli.command, memory))
+}
+
+async fn run_command(state: &StateOptions, command: Command, memory: Memory) -> Result<(), Box<dyn Error>> {
+    match command {
+        Command::Serve(options) => {
+            with_store(state, async |store| Ok(commands::serve::run(store, options, memory).await?)).await
+        }
+        Command::Key(command) => {
+            with_store(state, async |store| Ok(commands::key::run(&store, command).await?)).await
+        }
+        Command::Host(command) => {
+            with_store(state, async |store| Ok(commands::host::run(&store, command).await?)).await
+        }
+        Command::Trust(command) => Ok(commands::trust::run(state, command).await?),
+        Command::Backup { file } => {
+            with_store(state, async |store| Ok(commands::backup::run(&store, &file).await?)).await
+        }
+        Command::Restore(options) => Ok(commands::restore::run(state, &options).await?),
+    }
 }

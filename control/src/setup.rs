@@ -33,11 +33,21 @@ pub(crate) enum SetupError {
     MasterKeyOther(PathBuf),
 }
 
+/// Opens the state for a command, and closes it in order.
+pub(crate) async fn with_store<E: From<SetupError>>(
+    options: &StateOptions,
+    command: impl AsyncFnOnce(Store) -> Result<(), E>,
+) -> Result<(), E> {
+    let store = open(options).await?;
+    let done = command(store.clone()).await;
+    store.close().await;
+    done
+}
+
 /// Opens the state, making what is not there yet.
 pub(crate) async fn open(options: &StateOptions) -> Result<Store, SetupError> {
     state_dir::prepare(&options.state_dir)?;
-    let database =
-        options.database.clone().unwrap_or_else(|| Database::Sqlite(options.state_dir.join("control.db")));
+    let database = database(options);
     let pools = database.connect().await?;
     let (key_file, guard) = master_key_file(options);
     let master = match state_dir::read_master_key(&key_file, guard)? {
@@ -54,7 +64,13 @@ pub(crate) async fn open(options: &StateOptions) -> Result<Store, SetupError> {
     Ok(store)
 }
 
-fn master_key_file(options: &StateOptions) -> (PathBuf, Guard) {
+/// The database named, or the one in the state directory.
+pub(crate) fn database(options: &StateOptions) -> Database {
+    options.database.clone().unwrap_or_else(|| Database::Sqlite(options.state_dir.join("control.db")))
+}
+
+/// Where the master key is, or is to be made.
+pub(crate) fn master_key_file(options: &StateOptions) -> (PathBuf, Guard) {
     if let Some(named) = &options.master_key {
         return (named.clone(), Guard::Mode);
     }

@@ -6,6 +6,7 @@
 
 pub(crate) mod api_keys;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod changes;
 mod connect;
 pub(crate) mod data_keys;

@@ -1,5 +1,11 @@
-//! The first trust document: made once, when a database is new. Rotation comes later; both keys
-//! are online until an operator takes the root away.
+//! Which keys hosts trust. The first document is made here, once, when a database is new: both its
+//! keys are online until an operator takes the root away. How the next ones come about is in `change`.
+
+pub(crate) mod chain;
+pub(crate) mod change;
+pub(crate) mod expiry;
+pub(crate) mod root_key;
+pub(crate) mod words;
 
 use miosa_snapshot::{Digest, KeyError, Signer, SigningKey, TrustDocument, TrustError};
 use zeroize::Zeroizing;
@@ -57,8 +63,8 @@ fn stored(key: &SigningKey, pkcs8: Zeroizing<Vec<u8>>) -> StoredKey {
     StoredKey { id: key.key_id().to_string(), pkcs8 }
 }
 
-/// Ten years: the root key lies beside the signer for now, so that an expiry would protect nobody
-/// and would stop every host on that day. Shorter ones come with rotation.
+/// Ten years: the root key lies beside the signer at first, so that an expiry would protect nobody
+/// and would stop every host on that day. Who takes the root away sets shorter ones.
 const DOCUMENT_LIFETIME: i64 = 10 * YEAR;
 const SIGNER_LIFETIME: i64 = 10 * YEAR;
 const YEAR: i64 = 365 * 24 * 60 * 60 * 1000;

@@ -1,5 +1,7 @@
 //! Trust documents as signed, and the signing keys that are online.
 
+use std::collections::BTreeSet;
+
 use sqlx::Row as _;
 use zeroize::Zeroizing;
 
@@ -27,6 +29,15 @@ pub(crate) enum KeyRole {
 pub(crate) struct StoredKey {
     pub(crate) id: String,
     pub(crate) pkcs8: Zeroizing<Vec<u8>>,
+}
+
+/// What came of publishing a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// It is the newest one now.
+    Yes,
+    /// Another document of its version was first.
+    TooLate,
 }
 
 impl KeyRole {
@@ -90,6 +101,59 @@ impl Write {
         signer: &StoredKey,
         trust: &StoredTrust,
     ) -> Result<bool, StoreError> {
+        if self.insert_trust(trust).await? == Published::TooLate {
+            self.rollback().await?;
+            return Ok(false);
+        }
+        self.insert_key(KeyRole::Root, root).await?;
+        self.insert_key(KeyRole::Signer, signer).await?;
+        self.commit(entry("trust.create", &trust.version.to_string())).await?;
+        Ok(true)
+    }
+
+    /// Stores a verified document that follows the newest one, and a signer made for it, and commits.
+    /// Of the online keys only those in `listed` are kept. Where an epoch had to be reached, `epoch` is.
+    pub(crate) async fn publish_trust(
+        mut self,
+        trust: &StoredTrust,
+        made: Option<&StoredKey>,
+        listed: &BTreeSet<String>,
+        epoch: i64,
+    ) -> Result<Published, StoreError> {
+        if self.insert_trust(trust).await? == Published::TooLate {
+            self.rollback().await?;
+            return Ok(Published::TooLate);
+        }
+        if let Some(made) = made {
+            self.insert_key(KeyRole::Signer, made).await?;
+        }
+        for id in self.online_keys().await? {
+            if !listed.contains(&id) {
+                self.retire_key(&id).await?;
+            }
+        }
+        self.note_epoch_reached(epoch).await?;
+        self.commit(entry("trust.publish", &trust.version.to_string())).await?;
+        Ok(Published::Yes)
+    }
+
+    /// Stores a signer for a document that is still to be signed, and commits.
+    pub(crate) async fn keep_signer(mut self, made: &StoredKey) -> Result<(), StoreError> {
+        self.insert_key(KeyRole::Signer, made).await?;
+        self.commit(entry("trust.draft", &made.id)).await.map(drop)
+    }
+
+    /// Forgets a root key that was online, and commits. `false` when it was not.
+    pub(crate) async fn take_root_offline(mut self, id: &str) -> Result<bool, StoreError> {
+        if !self.retire_key(id).await? {
+            self.rollback().await?;
+            return Ok(false);
+        }
+        self.commit(entry("trust.root_offline", id)).await?;
+        Ok(true)
+    }
+
+    async fn insert_trust(&mut self, trust: &StoredTrust) -> Result<Published, StoreError> {
         let at = self.at();
         let inserted = sqlx::query(
             "INSERT INTO trust_documents (version, digest, envelope, created_at) VALUES ($1, $2, $3, $4)",
@@ -101,37 +165,53 @@ impl Write {
         .execute(self.connection())
         .await;
         match inserted {
-            Ok(_) => {}
-            Err(error) if is_taken(&error) => {
-                self.rollback().await?;
-                return Ok(false);
-            }
-            Err(error) => return Err(error).doing("store a trust document"),
+            Ok(_) => Ok(Published::Yes),
+            Err(error) if is_taken(&error) => Ok(Published::TooLate),
+            Err(error) => Err(error).doing("store a trust document"),
         }
-        for (role, key) in [(KeyRole::Root, root), (KeyRole::Signer, signer)] {
-            let sealed = self
-                .store()
-                .master_key()
-                .seal(role.name(), &key.id, &key.pkcs8)
-                .map_err(|source| StoreError::Sealed { what: "signing key", source })?;
-            sqlx::query("INSERT INTO signing_keys (id, role, sealed, created_at) VALUES ($1, $2, $3, $4)")
-                .bind(key.id.as_str())
-                .bind(role.name())
-                .bind(sealed)
-                .bind(at.0)
-                .execute(self.connection())
-                .await
-                .doing("store a signing key")?;
-        }
-        self.commit(Entry {
-            tenant: "",
-            action: "trust.create",
-            record: Record { kind: "trust", id: &trust.version.to_string() },
-            also: &[],
-            host: None,
-            fields: &[],
-        })
-        .await?;
-        Ok(true)
     }
+
+    async fn insert_key(&mut self, role: KeyRole, key: &StoredKey) -> Result<(), StoreError> {
+        let at = self.at();
+        let sealed = self
+            .store()
+            .master_key()
+            .seal(role.name(), &key.id, &key.pkcs8)
+            .map_err(|source| StoreError::Sealed { what: "signing key", source })?;
+        sqlx::query("INSERT INTO signing_keys (id, role, sealed, created_at) VALUES ($1, $2, $3, $4)")
+            .bind(key.id.as_str())
+            .bind(role.name())
+            .bind(sealed)
+            .bind(at.0)
+            .execute(self.connection())
+            .await
+            .map(drop)
+            .doing("store a signing key")
+    }
+
+    async fn online_keys(&mut self) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar("SELECT id FROM signing_keys WHERE retired_at IS NULL ORDER BY id")
+            .fetch_all(self.connection())
+            .await
+            .doing("read the signing keys")
+    }
+
+    /// What is left of a retired key is its id.
+    async fn retire_key(&mut self, id: &str) -> Result<bool, StoreError> {
+        let at = self.at();
+        let retired = sqlx::query(
+            "UPDATE signing_keys SET retired_at = $1, sealed = $2 WHERE id = $3 AND retired_at IS NULL",
+        )
+        .bind(at.0)
+        .bind(&[][..])
+        .bind(id)
+        .execute(self.connection())
+        .await
+        .doing("retire a signing key")?;
+        Ok(retired.rows_affected() > 0)
+    }
+}
+
+fn entry<'a>(action: &'static str, id: &'a str) -> Entry<'a> {
+    Entry { tenant: "", action, record: Record { kind: "trust", id }, also: &[], host: None, fields: &[] }
 }
