@@ -6,6 +6,8 @@
 
 pub mod answer;
 pub mod command;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod json;
 mod launch;
 mod merge;

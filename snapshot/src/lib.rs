@@ -16,6 +16,8 @@
 mod base64;
 mod digest;
 mod envelope;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod host;
 mod json;
 mod judge;
