@@ -2,9 +2,16 @@
 //! real program with a folder and a log of its own. Nothing in the product depends on this crate.
 
 pub mod http;
+pub mod lone;
 pub mod program;
+pub mod publisher;
+pub mod strace;
+pub mod trials;
 pub mod world;
 
 pub use http::{Answer, Endpoint};
+pub use lone::LoneHost;
 pub use program::Program;
+pub use publisher::Publisher;
+pub use trials::Trials;
 pub use world::{Host, Tenant, World};

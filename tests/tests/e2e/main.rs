@@ -3,6 +3,7 @@
 mod agent;
 mod canaries;
 mod containers;
+mod crash;
 mod faults;
 mod foreign;
 mod isolation;
