@@ -62,7 +62,7 @@ impl DropDoor {
         draining: channel::Receiver<bool>,
     ) -> io::Result<Self> {
         let (stopped, stop) = io::pipe()?;
-        let wakers = Wakers::new(stopped);
+        let wakers = Wakers::new(stopped, shared.clock.clone());
         let looker = Looker::new(queue, shared.clone(), draining.clone());
         let keeper = Keeper { path, shared, draining, wakers, looker, folder: None, problem: None };
         thread::Builder::new().name("drop".to_owned()).spawn(|| keeper.run())?;
@@ -166,8 +166,9 @@ impl Keeper {
     }
 }
 
-/// A safety net: everything that happens is told by the kernel, unless it could not keep up.
-const RESCAN: Duration = Duration::from_secs(30);
+/// For what the kernel does not tell: that the directory, which is held open, was removed, and that a
+/// file lost its other names.
+const RESCAN: Duration = Duration::from_secs(5);
 
 /// While something may be half written, or could not be kept.
 const SOON: Duration = Duration::from_secs(1);

@@ -14,6 +14,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 
 use super::folder::Folder;
 use super::look::is_finished_name;
+use crate::clock::Clock;
 
 /// The kernel's watch over the directory.
 pub(super) struct Watch(Inotify);
@@ -21,6 +22,7 @@ pub(super) struct Watch(Inotify);
 /// What ends a wait.
 pub(super) struct Wakers {
     stopped: PipeReader,
+    clock: Clock,
 }
 
 impl Watch {
@@ -47,33 +49,27 @@ impl Watch {
 }
 
 impl Wakers {
-    pub(super) fn new(stopped: PipeReader) -> Self {
-        Self { stopped }
+    pub(super) fn new(stopped: PipeReader, clock: Clock) -> Self {
+        Self { stopped, clock }
     }
 
     /// Waits until something deserves a look or the time is over. Break: the end has come.
     pub(super) fn wait(&self, watch: Option<&Watch>, at_most: Duration) -> ControlFlow<()> {
-        let mut left = at_most;
+        let at_most = u64::try_from(at_most.as_millis()).unwrap_or(u64::MAX);
+        let until = self.clock.boot_ms().saturating_add(at_most);
         loop {
-            let step = left.min(STEP);
-            let stop = PollFd::new(self.stopped.as_fd(), PollFlags::POLLIN);
-            let mut watched = vec![stop];
-            watched.extend(watch.map(|watch| PollFd::new(watch.0.as_fd(), PollFlags::POLLIN)));
-            let woken = poll(&mut watched, timeout(step));
-            let has = |place: usize| {
-                watched.get(place).and_then(PollFd::revents).is_some_and(|events| !events.is_empty())
-            };
-            if has(0) {
+            let left = Duration::from_millis(until.saturating_sub(self.clock.boot_ms()));
+            let mut ends = vec![PollFd::new(self.stopped.as_fd(), PollFlags::POLLIN)];
+            ends.extend(watch.map(|watch| PollFd::new(watch.0.as_fd(), PollFlags::POLLIN)));
+            let woken = poll(&mut ends, timeout(left));
+            if ends.first().and_then(PollFd::revents).is_some_and(|events| !events.is_empty()) {
                 return ControlFlow::Break(());
             }
-            match woken {
-                Ok(0) if left == step => return ControlFlow::Continue(()),
-                Ok(0) => left = left.saturating_sub(step),
-                Ok(_) if watch.is_none_or(Watch::is_news) => return ControlFlow::Continue(()),
-                // Only names that are not looked at yet: no reason to look, nor to spin.
-                Ok(_) => self.rest(QUIET_NAMES),
-                Err(_) => self.rest(QUIET_NAMES),
+            if left.is_zero() || (woken.is_ok_and(|ready| ready > 0) && watch.is_none_or(Watch::is_news)) {
+                return ControlFlow::Continue(());
             }
+            // Only names that are not looked at yet, or a signal: no reason to look, nor to spin.
+            self.rest(QUIET_NAMES);
         }
     }
 
@@ -101,5 +97,4 @@ const EVENTS: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
     .union(AddWatchFlags::IN_DELETE_SELF)
     .union(AddWatchFlags::IN_MOVE_SELF);
 
-const STEP: Duration = Duration::from_secs(30);
 const QUIET_NAMES: Duration = Duration::from_millis(20);

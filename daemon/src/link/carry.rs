@@ -159,20 +159,9 @@ impl Carrier {
         beginning: Beginning,
         position: &Position,
     ) -> Result<Lines<Incoming>, SessionEnd> {
-        let path = match (beginning, position) {
-            (
-                Beginning::Position,
-                Position {
-                    epoch: Some(epoch),
-                    version: Some(version),
-                    digest: Some(digest),
-                    need_full: false,
-                    ..
-                },
-            ) => {
-                format!("/host/v1/updates?epoch={epoch}&version={version}&digest={digest}")
-            }
-            _ => "/host/v1/updates".to_owned(),
+        let path = match beginning {
+            Beginning::Position => format!("/host/v1/updates{}", query(position)),
+            Beginning::Nothing => "/host/v1/updates".to_owned(),
         };
         let mut request =
             self.control.request(Method::GET, &path, Bytes::new()).map_err(SessionEnd::Control)?;
@@ -213,6 +202,24 @@ impl Carrier {
         let request = self.intake.request(method, path, body).map_err(SessionEnd::Intake)?;
         self.intake.ask(request).await.map_err(SessionEnd::Intake)
     }
+}
+
+/// What the control plane must know to send no more than is missing: the state held, if it is a base
+/// for anything, and the trust document held.
+fn query(position: &Position) -> String {
+    let mut known = Vec::new();
+    if let Position {
+        epoch: Some(epoch),
+        version: Some(version),
+        digest: Some(digest),
+        need_full: false,
+        ..
+    } = position
+    {
+        known.push(format!("epoch={epoch}&version={version}&digest={digest}"));
+    }
+    known.extend(position.trust_version.map(|version| format!("trust_version={version}")));
+    if known.is_empty() { String::new() } else { format!("?{}", known.join("&")) }
 }
 
 const NEED_FULL: &str = "need_full";

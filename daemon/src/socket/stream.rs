@@ -2,6 +2,7 @@
 //! answer in one piece.
 
 use std::cell::RefCell;
+use std::hint::black_box;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -55,12 +56,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
         GATHER.with_borrow_mut(|gather| {
             gather.clear();
             slices.iter().for_each(|slice| gather.extend_from_slice(slice));
-            Pin::new(&mut self.stream).poll_write(context, gather)
+            let written = Pin::new(&mut self.stream).poll_write(context, gather);
+            gather.fill(0);
+            black_box(gather.as_slice());
+            written
         })
     }
 
-    /// Has hyper hand over bodies as they are, rather than copy them into a buffer of its own for each
-    /// connection, which nobody would wipe.
+    /// Has hyper hand over bodies as they are, rather than copy them into a buffer of its own, which
+    /// would hold them as long as the connection is open.
     fn is_write_vectored(&self) -> bool {
         true
     }
@@ -81,7 +85,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
 
 thread_local! {
     /// Where a head and its body are put together. One for all connections of the thread, of a fixed
-    /// size, so that at most the last answer is found in it.
+    /// size, and wiped once they are written.
     static GATHER: RefCell<Zeroizing<Vec<u8>>> = RefCell::new(Zeroizing::new(Vec::with_capacity(GATHERED)));
 }
 

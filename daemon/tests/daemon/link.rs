@@ -93,8 +93,10 @@ fn a_link_begins_where_the_host_stands_and_from_nothing_when_that_does_not_fit()
     let opened: Vec<_> =
         control.requests("/host/v1/updates").into_iter().map(|request| request.target).collect();
     let digest = Digest::of(&first);
-    let expected =
-        [format!("/host/v1/updates?epoch=1&version=1&digest={digest}"), "/host/v1/updates".to_owned()];
+    let expected = [
+        format!("/host/v1/updates?epoch=1&version=1&digest={digest}&trust_version=1"),
+        "/host/v1/updates".to_owned(),
+    ];
     assert_eq!(opened, expected);
     control.will_stream(vec![]);
     control.hang_up();

@@ -9,6 +9,7 @@
 mod cache;
 mod control;
 mod doors;
+mod dropped;
 mod enrollment;
 mod host;
 mod http;
