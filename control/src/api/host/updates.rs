@@ -26,7 +26,7 @@ async fn updates(
     HostCaller(host): HostCaller,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let held = held(params)?;
+    let (held, _trust_version) = told(params)?;
     let lines = app.publisher.open_stream(host.id, host.public_key, held, app.ending.clone());
     let mut response = Response::new(Body::new(lines));
     let headers = response.headers_mut();
@@ -37,8 +37,9 @@ async fn updates(
     Ok(response)
 }
 
-/// What the host says it holds: all three parameters, or none.
-fn held(mut params: Params) -> Result<Option<Holding>, ApiError> {
+/// What the host says it holds: the state with all three of its parameters or without any, and the
+/// version of its trust document.
+fn told(mut params: Params) -> Result<(Option<Holding>, Option<u64>), ApiError> {
     let sent = ["epoch", "version", "digest"].map(|name| params.has(name));
     if sent.contains(&true) {
         for (name, _) in ["epoch", "version", "digest"].iter().zip(sent).filter(|(_, sent)| !sent) {
@@ -47,9 +48,10 @@ fn held(mut params: Params) -> Result<Option<Holding>, ApiError> {
     }
     let (epoch, version) = (params.take::<Number>("epoch"), params.take::<Number>("version"));
     let digest = params.take::<Digest>("digest");
+    let trust = params.take::<Number>("trust_version").map(|Number(version)| version);
     params.finish()?;
     let version = epoch.zip(version).map(|(Number(epoch), Number(version))| Version { epoch, version });
-    Ok(version.map(|version| Holding { version, digest }))
+    Ok((version.map(|version| Holding { version, digest }), trust))
 }
 
 struct Number(u64);
