@@ -3,9 +3,11 @@
 
 pub mod http;
 pub mod lone;
+pub mod memory;
 pub mod program;
 pub mod publisher;
 pub mod strace;
+pub mod traces;
 pub mod trials;
 pub mod world;
 

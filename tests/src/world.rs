@@ -93,6 +93,15 @@ impl World {
         assert!(status.success(), "miosa-control ended with {status}");
     }
 
+    /// The process of the control plane.
+    ///
+    /// # Panics
+    /// When it was stopped.
+    #[must_use]
+    pub fn control_pid(&self) -> i32 {
+        self.control.borrow().as_ref().expect("a running control plane").pid()
+    }
+
     /// Where the control plane listens, for clients of other makers.
     #[must_use]
     pub fn url(&self) -> String {
@@ -353,6 +362,14 @@ impl Host<'_> {
     /// When it was stopped.
     pub fn serve(&mut self) -> &mut Program {
         self.serve.as_mut().expect("a running daemon")
+    }
+
+    /// The link's process.
+    ///
+    /// # Panics
+    /// When it was stopped.
+    pub fn link(&mut self) -> &mut Program {
+        self.link.as_mut().expect("a running link")
     }
 
     /// The host's state folder.

@@ -10,4 +10,5 @@ mod isolation;
 mod layers;
 mod outage;
 mod sdk;
+mod secrets;
 mod tenants;
