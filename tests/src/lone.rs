@@ -146,6 +146,11 @@ impl LoneHost {
         self.serve.as_mut().expect("a running daemon")
     }
 
+    /// Hands over the daemon, if there is one.
+    pub fn take(&mut self) -> Option<Program> {
+        self.serve.take()
+    }
+
     /// Kills the daemon, if it still runs.
     pub fn kill(&mut self) {
         if let Some(mut serve) = self.serve.take() {

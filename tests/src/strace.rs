@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::lone::LoneHost;
 use crate::program::eventually;
 
 /// What happens at the `nth` call of one kind.
@@ -86,6 +87,20 @@ pub fn from_the_start(program: &Command, fault: Option<&Fault>, log: &Path) -> C
     command
 }
 
+/// Kills a daemon that runs under `strace`, which ends with it.
+///
+/// # Panics
+/// When it does not end.
+pub fn kill_traced(host: &mut LoneHost) {
+    let Some(mut strace) = host.take() else { return };
+    let id = strace.pid();
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+        let _gone = kill(Pid::from_raw(child), Signal::SIGKILL);
+    }
+    eventually("strace ends with its program", || (!strace.is_running()).then_some(()));
+}
+
 impl Calls {
     /// The calls written in a file so far.
     #[must_use]
@@ -93,6 +108,12 @@ impl Calls {
         let text = fs::read(log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         Self(text.lines().filter(|line| line.contains('(')).map(str::to_owned).collect())
+    }
+
+    /// Those in which a path is named.
+    #[must_use]
+    pub fn about(&self, path: &str) -> Self {
+        Self(self.0.iter().filter(|line| line.contains(path)).cloned().collect())
     }
 
     /// The kinds of calls there were.
