@@ -9,15 +9,19 @@
 //! Any number of replicas may do so at once. Each version of a host's state is issued by one of them,
 //! since the store takes only the first; the others find it there and send that.
 //!
-//! Only full updates are issued. What an incremental one would be is decided in one place, where
-//! [`issue`] makes an envelope for a state.
+//! Every version is issued as a full update, and where that is much smaller, to a host that is connected
+//! here, as an incremental one too ([`issue`]). Which of the two a host is sent is decided by its stream,
+//! which knows what the host holds ([`stream`]); either way it is the same version of the same state.
 
 mod applied;
 mod build;
 mod due;
 mod fleet;
+mod increments;
 mod issue;
 mod look;
+mod marks;
+mod memory;
 mod reports;
 mod sealer;
 mod stream;
@@ -33,6 +37,7 @@ use tokio::sync::{Notify, watch};
 use crate::cli::ServeFor;
 use crate::report::Chain;
 use crate::store::{Store, StoreError};
+use crate::token::NoRandomness;
 
 pub(crate) use applied::{Applied, Change};
 pub(crate) use build::state_of;
@@ -43,6 +48,8 @@ use due::{Batch, Due};
 use fleet::Fleet;
 use issue::Want;
 use look::{Look, Touched};
+use marks::Marker;
+use memory::Memory;
 use reports::Reports;
 use sealer::Sealer;
 
@@ -54,6 +61,8 @@ struct Inner {
     store: Store,
     sealer: Sealer,
     fleet: Fleet,
+    marker: Marker,
+    memory: Memory,
     reports: Reports,
     /// Hosts that somebody waits for.
     asked: Mutex<BTreeSet<HostId>>,
@@ -112,16 +121,18 @@ impl PublishError {
 
 impl Publisher {
     /// A publisher that [`Publisher::run`] sets to work.
-    pub(crate) fn new(store: Store, fresh_for: Duration, serve_for: ServeFor) -> Self {
-        Self(Arc::new(Inner {
+    pub(crate) fn new(store: Store, fresh_for: Duration, serve_for: ServeFor) -> Result<Self, NoRandomness> {
+        Ok(Self(Arc::new(Inner {
             store,
             sealer: Sealer::new(fresh_for, serve_for),
             fleet: Fleet::default(),
+            marker: Marker::new()?,
+            memory: Memory::new(MAX_REMEMBERED),
             reports: Reports::default(),
             asked: Mutex::default(),
             told: Mutex::default(),
             nudge: Notify::new(),
-        }))
+        })))
     }
 
     /// Works until `ending` turns true.
@@ -240,5 +251,7 @@ impl Publisher {
 }
 
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
+/// The bytes of memory for what hosts were issued last: about a million records.
+const MAX_REMEMBERED: usize = 64 * 1024 * 1024;
 /// Hosts that are read in one state of the database.
 const MAX_BATCH: usize = 512;

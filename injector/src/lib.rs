@@ -21,6 +21,6 @@ mod select;
 mod state;
 
 pub use answer::{Answer, Moving};
-pub use payload::{Change, Deleted, PayloadError};
+pub use payload::{Change, Deleted, PayloadError, Record};
 pub use resolve::{MAX_ENV_BYTES, Resolution, ResolveError, resolve};
 pub use state::{Records, State, StateError};

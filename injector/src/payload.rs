@@ -1,12 +1,16 @@
 //! The payload of an update as bytes: strict to read, canonical to write. It does not know how the
 //! bytes are sealed, signed or ordered.
 
+mod record;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
+
+pub use record::Record;
 
 use crate::json::{Object, object};
 use crate::model::{

@@ -43,6 +43,24 @@ fn the_sound_example_is_read_and_written_as_it_stands() {
 }
 
 #[test]
+fn a_payload_is_its_records_one_after_the_other() {
+    let change = decode(&sound()).unwrap();
+    let payload = String::from_utf8(change.encode().to_vec()).unwrap();
+    let mut rest = payload.as_str();
+    let mut ids = Vec::new();
+    for record in change.put.iter() {
+        let mut written = Vec::new();
+        record.write(&mut written).unwrap();
+        let written = String::from_utf8(written).unwrap();
+        assert!(written.contains(&format!("\"id\":\"{}\"", record.id())), "{written}");
+        let place = rest.find(&written).unwrap_or_else(|| panic!("{written} is not in what follows: {rest}"));
+        rest = &rest[place + written.len()..];
+        ids.push(record.id());
+    }
+    assert_eq!(ids, ["env_1", "env_2", "arp_1", "sbx-1", "run_1"]);
+}
+
+#[test]
 fn every_spoiled_member_is_refused() {
     let long = "v".repeat(131_072);
     let deep = (0..40).fold(json!(1), |inner, _| json!([inner]));

@@ -141,20 +141,21 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_resource ON runs (resource_id, created_at, id);
 CREATE INDEX runs_by_expiry ON runs (expires_at);
 
--- Updates issued to hosts. content is a hash of the state inside, by which the publisher sees
--- that nothing changed; positions is JSON, tenant → the change number that the state includes.
+-- The newest update issued to each host, as a full one. Versions are counted per host and never lowered.
+-- content is a hash of the state inside, by which the publisher sees that nothing changed; increment is
+-- the digest of the incremental update that the same version was issued as too, empty if it was not;
+-- positions is JSON, tenant → the change number that the state includes.
 CREATE TABLE host_updates (
-    host_id    TEXT COLLATE "C" NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+    host_id    TEXT COLLATE "C" PRIMARY KEY NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
     epoch      BIGINT NOT NULL,
     version    BIGINT NOT NULL,
-    kind       TEXT COLLATE "C" NOT NULL CHECK (kind IN ('full', 'incremental')),
     digest     BYTEA NOT NULL,
+    increment  BYTEA NOT NULL,
     content    BYTEA NOT NULL,
     positions  TEXT COLLATE "C" NOT NULL,
     envelope   BYTEA NOT NULL,
     issued_at  BIGINT NOT NULL,
-    expires_at BIGINT NOT NULL,
-    PRIMARY KEY (host_id, epoch, version)
+    expires_at BIGINT NOT NULL
 );
 
 -- Trust documents as signed, and the private keys that are online, sealed by the master key.

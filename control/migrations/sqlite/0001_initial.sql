@@ -141,20 +141,21 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_resource ON runs (resource_id, created_at, id);
 CREATE INDEX runs_by_expiry ON runs (expires_at);
 
--- Updates issued to hosts. content is a hash of the state inside, by which the publisher sees
--- that nothing changed; positions is JSON, tenant → the change number that the state includes.
+-- The newest update issued to each host, as a full one. Versions are counted per host and never lowered.
+-- content is a hash of the state inside, by which the publisher sees that nothing changed; increment is
+-- the digest of the incremental update that the same version was issued as too, empty if it was not;
+-- positions is JSON, tenant → the change number that the state includes.
 CREATE TABLE host_updates (
-    host_id    TEXT NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
+    host_id    TEXT PRIMARY KEY NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
     epoch      BIGINT NOT NULL,
     version    BIGINT NOT NULL,
-    kind       TEXT NOT NULL CHECK (kind IN ('full', 'incremental')),
     digest     BLOB NOT NULL,
+    increment  BLOB NOT NULL,
     content    BLOB NOT NULL,
     positions  TEXT NOT NULL,
     envelope   BLOB NOT NULL,
     issued_at  BIGINT NOT NULL,
-    expires_at BIGINT NOT NULL,
-    PRIMARY KEY (host_id, epoch, version)
+    expires_at BIGINT NOT NULL
 );
 
 -- Trust documents as signed, and the private keys that are online, sealed by the master key.

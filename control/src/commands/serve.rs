@@ -13,6 +13,7 @@ use crate::hygiene::Memory;
 use crate::publisher::Publisher;
 use crate::server::{Server, ServerError, load_tls};
 use crate::store::Store;
+use crate::token::NoRandomness;
 use crate::{api, housekeeping, ops};
 
 /// Why serving failed.
@@ -24,6 +25,9 @@ pub(crate) enum ServeError {
     /// Signals.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
+    /// No randomness.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
 }
 
 /// Runs the command until a signal ends it.
@@ -51,7 +55,7 @@ pub(crate) async fn run(store: Store, options: ServeOptions, memory: Memory) -> 
     let app = App {
         store: store.clone(),
         metrics: Arc::default(),
-        publisher: Publisher::new(store.clone(), options.fresh_for, options.serve_for),
+        publisher: Publisher::new(store.clone(), options.fresh_for, options.serve_for)?,
         ending: ending.clone(),
     };
     let mut tasks = JoinSet::new();

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use miosa_snapshot::{Digest, HostId};
 use tokio::sync::watch;
 
+use super::increments::{Increment, Waiting};
 use crate::clock::Millis;
 use crate::store::host_status::HeldPosition;
 use crate::store::updates::{Issued, Positions};
@@ -37,6 +38,10 @@ pub(super) struct HostView {
     pub(super) streams: u64,
     /// Whether that one is open.
     pub(super) connected: bool,
+    /// Where the host stands after all that was sent on that one, if it takes it.
+    heading: Option<Holding>,
+    /// The incremental updates that are still to be sent.
+    waiting: Waiting,
 }
 
 /// A version of a host's state. Versions never go down, whatever the epoch.
@@ -59,11 +64,23 @@ pub(crate) struct Holding {
 pub(super) struct Published {
     pub(super) version: Version,
     pub(super) digest: Digest,
+    /// Of the incremental update that the same version was issued as too.
+    increment: Option<Digest>,
     pub(super) issued_at: Millis,
     pub(super) expires_at: Millis,
     /// Its line, while the host is connected and has not been sent it: idle hosts should not keep
     /// their states in memory here.
     line: Option<Bytes>,
+}
+
+/// What of an update is to be sent to a host that is connected here.
+pub(super) enum Sending {
+    /// Nothing is at hand; the store may have it.
+    Nothing,
+    /// The line of the full one.
+    Full(Bytes),
+    /// The incremental one, unless the host holds something else. `full` is the size of the full one.
+    Increment { increment: Increment, full: usize },
 }
 
 /// A host's open stream. Dropping it closes it.
@@ -88,6 +105,8 @@ impl Fleet {
             view.streams = view.streams.saturating_add(1);
             view.connected = true;
             view.applied = held;
+            view.heading = held;
+            view.waiting.clear();
             number = view.streams;
         });
         Connection { number, view: slot.subscribe(), slot }
@@ -99,10 +118,21 @@ impl Fleet {
         slots.get(host).is_some_and(|slot| slot.borrow().connected)
     }
 
+    /// The update that a host which is connected here will hold when it has what it was issued, if that
+    /// is one of the newest version: what the next incremental one applies on top of.
+    pub(super) fn base(&self, host: &HostId, newest: &Issued) -> Option<Digest> {
+        let slot = self.slot(host);
+        let view = slot.borrow();
+        let sent = || Some((view.heading?.version, view.heading?.digest?));
+        let (version, digest) = view.waiting.last().or_else(sent)?;
+        let is_newest = version == newest.version() && newest.has_digest(&digest);
+        (view.connected && is_newest).then_some(digest)
+    }
+
     /// Notes what was published to a host, or that it is still right, and hands it to its stream.
-    pub(super) fn publish(&self, host: &HostId, issued: &Issued, line: Option<Bytes>, covers: &Positions) {
+    pub(super) fn publish(&self, host: &HostId, issued: &Issued, sending: Sending, covers: &Positions) {
         self.slot(host).send_modify(|view| {
-            view.take_news(issued, line);
+            view.take_news(issued, sending);
             for (tenant, number) in covers {
                 let covered = view.covers.entry(tenant.clone()).or_default();
                 *covered = (*covered).max(*number);
@@ -113,7 +143,7 @@ impl Fleet {
 
     /// Notes what was found to be published to a host, perhaps by another replica.
     pub(super) fn find(&self, host: &HostId, issued: &Issued) {
-        self.slot(host).send_if_modified(|view| view.take_news(issued, None));
+        self.slot(host).send_if_modified(|view| view.take_news(issued, Sending::Nothing));
     }
 
     /// Notes why nothing could be published to a host.
@@ -156,18 +186,33 @@ impl Fleet {
 
 impl HostView {
     /// Whether it was news: another update, and not an older one.
-    fn take_news(&mut self, issued: &Issued, line: Option<Bytes>) -> bool {
+    fn take_news(&mut self, issued: &Issued, sending: Sending) -> bool {
         let version = issued.version();
         let is_news = self.published.as_ref().is_none_or(|held| {
             held.version < version || (held.version == version && held.digest != issued.digest)
         });
         if is_news {
+            let line = match sending {
+                Sending::Increment { increment, full } if self.connected => {
+                    self.waiting.push(increment, full);
+                    None
+                }
+                Sending::Full(line) if self.connected => {
+                    self.waiting.clear();
+                    Some(line)
+                }
+                Sending::Nothing | Sending::Full(_) | Sending::Increment { .. } => {
+                    self.waiting.clear();
+                    None
+                }
+            };
             self.published = Some(Published {
                 version,
                 digest: issued.digest,
+                increment: issued.increment,
                 issued_at: issued.issued_at,
                 expires_at: issued.expires_at,
-                line: line.filter(|_| self.connected),
+                line,
             });
         }
         is_news
@@ -177,7 +222,7 @@ impl HostView {
 impl Holding {
     /// Whether it is this update, and not another one of its version.
     pub(super) fn is(&self, published: &Published) -> bool {
-        self.version == published.version && self.digest.is_none_or(|digest| digest == published.digest)
+        self.version == published.version && self.digest.is_none_or(|digest| published.has_digest(&digest))
     }
 }
 
@@ -197,6 +242,33 @@ impl Connection {
     pub(super) fn is_current(&self) -> bool {
         let view = self.view.borrow();
         view.streams == self.number && !view.revoked
+    }
+
+    /// Notes what was just put on this stream, and so where the host is heading.
+    pub(super) fn sent(&self, holding: Holding) {
+        self.slot.send_if_modified(|view| {
+            if view.streams == self.number {
+                view.heading = Some(holding);
+                // They apply on top of something else.
+                view.waiting.clear();
+            }
+            false
+        });
+    }
+
+    /// Takes the next incremental update for a host that holds `held`, and notes that it is sent.
+    pub(super) fn take_increment(&self, held: Option<Digest>) -> Option<Increment> {
+        let mut taken = None;
+        self.slot.send_if_modified(|view| {
+            if view.streams == self.number {
+                taken = view.waiting.take(held);
+                if let Some(Increment { version, digest, .. }) = taken {
+                    view.heading = Some(Holding { version, digest: Some(digest) });
+                }
+            }
+            false
+        });
+        taken
     }
 
     /// Takes the line of an update out of memory, if it is still there.
@@ -220,6 +292,8 @@ impl Drop for Connection {
                 return;
             }
             view.connected = false;
+            view.heading = None;
+            view.waiting.clear();
             if let Some(published) = &mut view.published {
                 published.line = None;
             }
@@ -228,6 +302,11 @@ impl Drop for Connection {
 }
 
 impl Published {
+    /// Whether an update is this one, in either of its forms.
+    pub(super) fn has_digest(&self, digest: &Digest) -> bool {
+        self.digest == *digest || self.increment == Some(*digest)
+    }
+
     /// All but the line.
     pub(super) fn position(&self) -> Self {
         Self { line: None, ..self.clone() }
@@ -245,6 +324,16 @@ impl Issued {
     pub(super) fn version(&self) -> Version {
         Version { epoch: self.epoch, version: self.version }
     }
+
+    /// Whether it is what a host holds.
+    pub(super) fn is_held_as(&self, held: &Holding) -> bool {
+        self.version() == held.version && held.digest.is_none_or(|digest| self.has_digest(&digest))
+    }
+
+    /// Whether an update is this one, in either of its forms.
+    fn has_digest(&self, digest: &Digest) -> bool {
+        self.digest == *digest || self.increment == Some(*digest)
+    }
 }
 
 #[cfg(test)]
@@ -260,6 +349,7 @@ mod tests {
             epoch: 1,
             version,
             digest: Digest::of(digest),
+            increment: None,
             content: Vec::new(),
             positions: Positions::new(),
             issued_at: Millis(0),
@@ -272,22 +362,23 @@ mod tests {
         let fleet = Fleet::default();
         let connection = fleet.connect(&host(), None);
         let positions = Positions::from([("t".to_owned(), 3)]);
-        fleet.publish(&host(), &issued(1, b"a"), Some(Bytes::from_static(b"line")), &positions);
+        let line = || Sending::Full(Bytes::from_static(b"line"));
+        fleet.publish(&host(), &issued(1, b"a"), line(), &positions);
         let view = fleet.watch(&host());
         let published = view.borrow().published.as_ref().unwrap().position();
         assert_eq!(connection.take_line(&published), Some(Bytes::from_static(b"line")));
         assert_eq!(connection.take_line(&published), None);
         assert_eq!(view.borrow().covers, positions);
         drop(connection);
-        fleet.publish(&host(), &issued(2, b"b"), Some(Bytes::from_static(b"line")), &positions);
+        fleet.publish(&host(), &issued(2, b"b"), line(), &positions);
         assert!(view.borrow().published.as_ref().unwrap().line.is_none(), "nobody is there to take it");
     }
 
     #[test]
     fn what_is_older_does_not_take_the_place_of_what_is_newer() {
         let fleet = Fleet::default();
-        fleet.publish(&host(), &issued(2, b"b"), None, &Positions::from([("t".to_owned(), 5)]));
-        fleet.publish(&host(), &issued(1, b"a"), None, &Positions::from([("t".to_owned(), 4)]));
+        fleet.publish(&host(), &issued(2, b"b"), Sending::Nothing, &Positions::from([("t".to_owned(), 5)]));
+        fleet.publish(&host(), &issued(1, b"a"), Sending::Nothing, &Positions::from([("t".to_owned(), 4)]));
         let view = fleet.watch(&host());
         assert_eq!(view.borrow().published.as_ref().unwrap().version.version, 2);
         assert_eq!(view.borrow().covers["t"], 5);

@@ -1,5 +1,7 @@
 //! Issues updates: for each host the state it needs, compared with what it was sent last, and an
-//! envelope where the two differ.
+//! envelope where the two differ: a full one in any case, since that is what a host that holds anything
+//! else needs, and besides an incremental one for a host that is connected here and holds exactly what
+//! that applies on top of, where it is much smaller.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,12 +10,15 @@ use std::sync::{Arc, PoisonError};
 use std::thread::available_parallelism;
 
 use bytes::{Bytes, BytesMut};
-use miosa_injector::Change;
 use miosa_injector::model::{Resource, TenantId};
-use miosa_snapshot::{Digest, HostId, HostPublicKey, SealError};
+use miosa_injector::{Change, Records};
+use miosa_snapshot::{ContentKey, Digest, HostId, HostPublicKey, SealError, Times};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::build::{Missing, Needed, Shelves};
+use super::fleet::{Sending, Version};
+use super::increments::Increment;
+use super::memory::{Remembered, Series};
 use super::sealer::{Signer, issue_time};
 use super::{PublishError, Publisher};
 use crate::clock::Millis;
@@ -56,11 +61,20 @@ enum Looked {
     /// It has the right state.
     Unchanged(Issued),
     /// It needs this.
-    New(NewUpdate),
+    New(Box<New>),
     /// It has the right state, and this says so once more, in the place of the update named.
     Again(NewUpdate, Digest),
     /// No update can be made for it.
     Failed(SealError),
+}
+
+/// A new version for a host.
+struct New {
+    update: NewUpdate,
+    /// The same as an incremental update.
+    increment: Option<Increment>,
+    /// What the next incremental update could be made from.
+    remembered: Option<Remembered>,
 }
 
 impl Publisher {
@@ -84,7 +98,7 @@ impl Publisher {
             if host.revoked {
                 self.0.fleet.revoke(&host.id);
             } else if let Some(newest) = &host.newest {
-                self.0.fleet.publish(&host.id, newest, None, &covers(&changed, &host.positions));
+                self.0.fleet.publish(&host.id, newest, Sending::Nothing, &covers(&changed, &host.positions));
             }
         }
         let mut behind = Vec::with_capacity(slices.behind.len());
@@ -154,13 +168,14 @@ impl Round {
         for Seen { host, looked, missing } in seen {
             match looked {
                 Looked::Unchanged(issued) => {
-                    fleet.publish(&host.id, &issued, None, &self.covers(&host.positions, &missing));
+                    let covers = self.covers(&host.positions, &missing);
+                    fleet.publish(&host.id, &issued, Sending::Nothing, &covers);
                     self.tell(&host.id, &missing);
                 }
-                Looked::New(update) => new.push((update, missing)),
+                Looked::New(update) => new.push((*update, missing)),
                 Looked::Again(update, replaced) => {
                     if self.publisher.0.store.reissue(&update, &replaced).await? {
-                        self.hand_over(update, &missing);
+                        self.hand_over(update, None, &missing);
                     } else {
                         failed.insert(host.id);
                     }
@@ -176,33 +191,40 @@ impl Round {
         Ok(failed)
     }
 
-    async fn issue(
-        &self,
-        new: Vec<(NewUpdate, Missing)>,
-        failed: &mut BTreeSet<HostId>,
-    ) -> Result<(), StoreError> {
+    async fn issue(&self, new: Vec<(New, Missing)>, failed: &mut BTreeSet<HostId>) -> Result<(), StoreError> {
         if new.is_empty() {
             return Ok(());
         }
-        let store = &self.publisher.0.store;
-        let (updates, missing): (Vec<_>, Vec<_>) = new.into_iter().unzip();
-        let stored = store.issue(&updates).await?;
-        for (update, missing) in updates.into_iter().zip(missing) {
+        let Publisher(publisher) = &self.publisher;
+        let updates: Vec<_> = new.iter().map(|(new, _)| &new.update).collect();
+        let stored = publisher.store.issue(&updates).await?;
+        for (New { update, increment, remembered }, missing) in new {
+            let remembered = remembered.filter(|_| stored.contains(&update.host_id));
+            match remembered {
+                Some(remembered) => publisher.memory.remember(&update.host_id, remembered),
+                None => publisher.memory.forget(&update.host_id),
+            }
             if stored.contains(&update.host_id) {
-                self.hand_over(update, &missing);
+                self.hand_over(update, increment, &missing);
             } else {
                 // Another replica was first. What it issued is looked at again.
                 failed.insert(update.host_id);
             }
         }
-        store.prune_updates(&stored).await
+        Ok(())
     }
 
-    fn hand_over(&self, update: NewUpdate, missing: &Missing) {
+    fn hand_over(&self, update: NewUpdate, increment: Option<Increment>, missing: &Missing) {
         let NewUpdate { host_id, issued, envelope } = update;
         let covers = self.covers(&issued.positions, missing);
-        tracing::debug!(%host_id, version = issued.version, size = envelope.len(), "published");
-        self.publisher.0.fleet.publish(&host_id, &issued, Some(update_line(&envelope)), &covers);
+        let (version, size) = (issued.version, envelope.len());
+        let increment_size = increment.as_ref().map(|increment| increment.line.len());
+        tracing::debug!(%host_id, version, size, increment_size, "published");
+        let sending = match increment {
+            Some(increment) => Sending::Increment { increment, full: size },
+            None => Sending::Full(update_line(&envelope)),
+        };
+        self.publisher.0.fleet.publish(&host_id, &issued, sending, &covers);
         self.tell(&host_id, missing);
     }
 
@@ -236,7 +258,7 @@ impl Round {
             let Needed { records, mut missing } = self.shelves.needed_on(&host.id, &resources);
             missing.extend(left_out.clone());
             host.positions.retain(|tenant, _| !missing.contains_key(tenant));
-            let looked = self.compare(&host, public_key, &Change::full(records).encode());
+            let looked = self.compare(&host, public_key, &Change::full(records));
             if let Looked::Failed(SealError::Oversize { .. }) = looked
                 && let Some(tenant) = self.biggest_tenant(&resources)
             {
@@ -265,12 +287,12 @@ impl Round {
         biggest.map(|(tenant, _)| tenant.clone())
     }
 
-    /// This is where an incremental update would be chosen instead of a full one.
-    fn compare(&self, host: &HostToServe, public_key: &HostPublicKey, payload: &[u8]) -> Looked {
+    fn compare(&self, host: &HostToServe, public_key: &HostPublicKey, state: &Change) -> Looked {
+        let payload = state.encode();
         let content = self.publisher.0.store.master_key().keyed_hash(&[
             b"state of a host",
             host.id.as_str().as_bytes(),
-            payload,
+            &payload,
         ]);
         let same = host.newest.as_ref();
         let same = same.filter(|newest| newest.content == content && newest.epoch == self.signer.epoch);
@@ -279,37 +301,115 @@ impl Round {
         }
         let last = host.newest.as_ref().map_or(0, |newest| newest.version);
         let version = if same.is_some() { last } else { last.saturating_add(1) };
-        match (self.seal(host, public_key, version, content, payload), same) {
-            (Ok(update), Some(newest)) => Looked::Again(update, newest.digest),
-            (Ok(update), None) => Looked::New(update),
-            (Err(error), _) => Looked::Failed(error),
-        }
+        let sealed = self.seal(host, public_key, version).and_then(|sealing| {
+            let update = sealing.full(content, &payload)?;
+            match same {
+                Some(newest) => Ok(Looked::Again(update, newest.digest)),
+                None => Ok(Looked::New(Box::new(sealing.new_version(update, &state.put, payload.len())?))),
+            }
+        });
+        sealed.unwrap_or_else(Looked::Failed)
     }
 
-    fn seal(
-        &self,
-        host: &HostToServe,
+    fn seal<'a>(
+        &'a self,
+        host: &'a HostToServe,
         public_key: &HostPublicKey,
         version: u64,
-        content: Vec<u8>,
-        payload: &[u8],
-    ) -> Result<NewUpdate, SealError> {
+    ) -> Result<Sealing<'a>, SealError> {
         let sealer = &self.publisher.0.sealer;
         let earlier = host.newest.iter().map(|newest| newest.issued_at).chain([host.beat_at]);
-        let issued_at = issue_time(Millis::now(), earlier);
-        let times = sealer.times(issued_at);
+        let times = sealer.times(issue_time(Millis::now(), earlier));
         let key = sealer.content_key(&host.id, public_key)?;
-        let envelope = self.signer.full(version, times, payload, &key)?;
+        Ok(Sealing { round: self, host, version, times, key })
+    }
+}
+
+/// What the two forms of one version have in common.
+struct Sealing<'a> {
+    round: &'a Round,
+    host: &'a HostToServe,
+    version: u64,
+    times: Times,
+    key: Arc<ContentKey>,
+}
+
+impl Sealing<'_> {
+    fn full(&self, content: Vec<u8>, payload: &[u8]) -> Result<NewUpdate, SealError> {
+        let Self { round, host, version, times, .. } = self;
+        let envelope = round.signer.full(*version, *times, payload, &self.key)?;
         let issued = Issued {
-            epoch: self.signer.epoch,
-            version,
+            epoch: round.signer.epoch,
+            version: *version,
             digest: Digest::of(&envelope),
+            increment: None,
             content,
             positions: host.positions.clone(),
-            issued_at,
+            issued_at: Millis::from_unsigned(times.issued_at),
             expires_at: Millis::from_unsigned(times.expires_at),
         };
         Ok(NewUpdate { host_id: host.id.clone(), issued, envelope })
+    }
+
+    /// A version that a full update was made for, `size` bytes of payload: with an incremental one where
+    /// that pays and can be made.
+    fn new_version(&self, mut update: NewUpdate, state: &Records, size: usize) -> Result<New, SealError> {
+        let Self { round, host, .. } = self;
+        let publisher = &round.publisher.0;
+        // A host that is connected elsewhere is sent its next update from there.
+        if size < WORTH_IT || !publisher.fleet.is_connected(&host.id) {
+            return Ok(New { update, increment: None, remembered: None });
+        }
+        let full = update.envelope.len();
+        let mut series = Series::begin(full);
+        let mut increment = None;
+        let marks = match self.before() {
+            None => publisher.marker.mark(state),
+            Some((before, prev)) => {
+                let (marks, change) = publisher.marker.follow(&before.marks, state);
+                let payload = change.encode();
+                if payload.len() <= size.checked_div(MUCH_SMALLER).unwrap_or_default() {
+                    let made = self.increment(before.version, prev, &payload)?;
+                    if let Some(longer) = before.series.extend(made.line.len(), full) {
+                        series = longer;
+                        increment = Some(made);
+                    }
+                }
+                marks
+            }
+        };
+        update.issued.increment = increment.as_ref().map(|increment| increment.digest);
+        let remembered = Remembered {
+            version: update.issued.version(),
+            content: update.issued.content.clone(),
+            signer: round.signer.key_id(),
+            marks,
+            series,
+        };
+        Ok(New { update, increment, remembered: Some(remembered) })
+    }
+
+    /// What the host was issued last, and in which form it holds that.
+    fn before(&self) -> Option<(Arc<Remembered>, Digest)> {
+        let Self { round, host, .. } = self;
+        let newest = host.newest.as_ref().filter(|newest| newest.epoch == round.signer.epoch)?;
+        let before = round.publisher.0.memory.recall(&host.id, newest)?;
+        let prev = round.publisher.0.fleet.base(&host.id, newest)?;
+        (before.signer == round.signer.key_id()).then_some((before, prev))
+    }
+
+    fn increment(&self, from: Version, prev: Digest, payload: &[u8]) -> Result<Increment, SealError> {
+        let Self { round, version, times, .. } = self;
+        let signer = &round.signer;
+        let envelope = signer.incremental(*version, (from.version, prev), *times, payload, &self.key)?;
+        Ok(Increment {
+            prev,
+            version: Version { epoch: signer.epoch, version: *version },
+            digest: Digest::of(&envelope),
+            issued_at: Millis::from_unsigned(times.issued_at),
+            expires_at: Millis::from_unsigned(times.expires_at),
+            line: update_line(&envelope),
+        })
     }
 }
 
@@ -332,5 +432,10 @@ const TAIL: &[u8] = b"}\n";
 /// Hosts that are worked on, stored and sent together: few enough that the first are on their way
 /// early, enough that a commit is shared.
 const CHUNK: usize = 64;
+/// The payload of a full update, in bytes, from which on an incremental one is thought of: below it
+/// nobody would notice.
+const WORTH_IT: usize = 16 * 1024;
+/// By what factor the payload of an incremental update must be smaller, since it is sealed besides.
+const MUCH_SMALLER: usize = 4;
 /// Records that are named of a tenant where something is missing; the log names all.
 const MAX_NAMED: usize = 8;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use miosa_snapshot::{
-    ContentKey, Digest, Draft, HostId, HostPublicKey, Kind, MAX_CLOCK_LEAD_MS, MAX_NUMBER, SealError,
+    ContentKey, Digest, Draft, HostId, HostPublicKey, KeyId, Kind, MAX_CLOCK_LEAD_MS, MAX_NUMBER, SealError,
     SigningKey, Times, Trust, TrustError, seal,
 };
 use tokio::time::Instant;
@@ -131,6 +131,11 @@ impl Sealer {
 }
 
 impl Signer {
+    /// Who signs.
+    pub(super) fn key_id(&self) -> KeyId {
+        self.key.key_id()
+    }
+
     /// Makes a full update.
     pub(super) fn full(
         &self,
@@ -140,6 +145,20 @@ impl Signer {
         key: &ContentKey,
     ) -> Result<Vec<u8>, SealError> {
         seal(&Draft { epoch: self.epoch, version, kind: Kind::Full, times }, payload, key, &self.key)
+    }
+
+    /// Makes an incremental update, on top of the version and update that `base` names.
+    pub(super) fn incremental(
+        &self,
+        version: u64,
+        base: (u64, Digest),
+        times: Times,
+        payload: &[u8],
+        key: &ContentKey,
+    ) -> Result<Vec<u8>, SealError> {
+        let (from, prev) = base;
+        let kind = Kind::Incremental { from, prev };
+        seal(&Draft { epoch: self.epoch, version, kind, times }, payload, key, &self.key)
     }
 
     /// Makes a heartbeat for the state of the update `prev`.

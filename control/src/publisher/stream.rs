@@ -12,13 +12,14 @@ use miosa_snapshot::{Digest, HostId, HostPublicKey, SealError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::fleet::{Connection, Holding, Published};
+use super::fleet::{Connection, Holding, Published, Version};
 use super::issue::{Want, update_line};
 use super::sealer::{issue_time, last_believable};
 use super::{PublishError, Publisher};
 use crate::clock::Millis;
 use crate::report::Chain;
 use crate::store::StoreError;
+use crate::store::updates::{Issued, NewestUpdate};
 
 /// The lines of a stream, as the body of an answer. It ends when the stream does.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ struct Stream {
     needs_trust: bool,
     /// Whether the store was asked what was issued to the host.
     knows_newest: bool,
+    /// The newest time that anything on this stream said it was issued at.
+    issued_at: Millis,
     next_beat: Instant,
     /// Nothing is tried before, after a failure.
     retry_at: Instant,
@@ -64,6 +67,16 @@ enum Holds {
     Claimed(Holding),
     /// What was sent to it on this stream.
     Sent(Digest),
+}
+
+impl Holds {
+    fn digest(self) -> Option<Digest> {
+        match self {
+            Self::Nothing => None,
+            Self::Claimed(held) => held.digest,
+            Self::Sent(digest) => Some(digest),
+        }
+    }
 }
 
 impl Publisher {
@@ -89,6 +102,7 @@ impl Publisher {
             // them it accepts no state. It takes the pinned one again, and what follows from it.
             needs_trust: held.is_none(),
             knows_newest: false,
+            issued_at: Millis(0),
             next_beat: now,
             retry_at: now,
             failures: 0,
@@ -178,10 +192,13 @@ impl Stream {
         let has_it = match self.holds {
             Holds::Nothing => false,
             Holds::Claimed(held) => held.is(&published),
-            Holds::Sent(digest) => digest == published.digest,
+            Holds::Sent(digest) => published.has_digest(&digest),
         };
         if !has_it {
-            return self.full(&published).await;
+            return match self.increment() {
+                Some(line) => Ok(Some(line)),
+                None => self.full(&published).await,
+            };
         }
         if Instant::now() < self.next_beat {
             return Ok(None);
@@ -219,32 +236,50 @@ impl Stream {
         Ok(())
     }
 
+    /// The next of the incremental updates that wait for the host, if it applies on top of what the host
+    /// has.
+    fn increment(&mut self) -> Option<Bytes> {
+        let next = self.connection.take_increment(self.holds.digest())?;
+        let is_near_expiry = self.publisher.0.sealer.is_near_expiry(next.expires_at, Millis::now());
+        if is_near_expiry || self.is_overtaken(next.issued_at) {
+            return None;
+        }
+        self.took(next.digest, next.issued_at);
+        Some(next.line)
+    }
+
     async fn full(&mut self, published: &Published) -> Result<Option<Bytes>, StreamError> {
-        let now = Millis::now();
         let sealer = &self.publisher.0.sealer;
         if let Some(line) = self.connection.take_line(published)
-            && !sealer.is_near_expiry(published.expires_at, now)
+            && !sealer.is_near_expiry(published.expires_at, Millis::now())
+            && !self.is_overtaken(published.issued_at)
         {
-            self.sent(published.digest);
+            self.sent(published.version, published.digest, published.issued_at);
             return Ok(Some(line));
         }
         let newest = self.publisher.0.store.newest_update(&self.host).await?;
+        if let (Holds::Claimed(held), Some(newest)) = (self.holds, &newest)
+            && newest.issued.is_held_as(&held)
+        {
+            // Another replica has issued it to the host, and this one did not know yet.
+            self.publisher.0.fleet.find(&self.host, &newest.issued);
+            return Ok(None);
+        }
+        self.stored(newest).await
+    }
+
+    /// The full update that is `newest` in the store, or another of the same state if that one can't be
+    /// sent any more.
+    async fn stored(&mut self, newest: Option<NewestUpdate>) -> Result<Option<Bytes>, StreamError> {
         let newest = newest.inspect(|newest| self.publisher.0.fleet.find(&self.host, &newest.issued));
         match newest {
-            // Another replica has issued it to the host, and this one did not know yet.
-            Some(newest)
-                if let Holds::Claimed(held) = self.holds
-                    && held.version == newest.issued.version()
-                    && held.digest.is_none_or(|digest| digest == newest.issued.digest) =>
-            {
-                Ok(None)
-            }
-            // A host refuses what was issued before something that it has accepted.
             Some(newest)
                 if newest.issued.issued_at >= newest.beat_at
-                    && !sealer.is_near_expiry(newest.issued.expires_at, now) =>
+                    && !self.is_overtaken(newest.issued.issued_at)
+                    && !self.publisher.0.sealer.is_near_expiry(newest.issued.expires_at, Millis::now()) =>
             {
-                self.sent(newest.issued.digest);
+                let Issued { digest, issued_at, .. } = newest.issued;
+                self.sent(newest.issued.version(), digest, issued_at);
                 Ok(Some(update_line(&newest.envelope)))
             }
             Some(_) | None => self.issue_again().await.map(|()| None),
@@ -268,7 +303,10 @@ impl Stream {
         }
         let key = inner.sealer.content_key(&self.host, &self.public_key)?;
         let times = inner.sealer.times(beat.issued_at);
-        let envelope = signer.heartbeat(published.version.version, published.digest, times, &key)?;
+        // Of the two forms of a version the host has one, and knows nothing of the other.
+        let prev = self.holds.digest().unwrap_or(published.digest);
+        let envelope = signer.heartbeat(published.version.version, prev, times, &key)?;
+        self.issued_at = self.issued_at.max(beat.issued_at);
         Ok(Some(update_line(&envelope)))
     }
 
@@ -282,8 +320,20 @@ impl Stream {
         Ok(())
     }
 
-    fn sent(&mut self, digest: Digest) {
+    /// Whether something was sent that says it was issued later: a host refuses what was issued before
+    /// anything that it has accepted.
+    fn is_overtaken(&self, issued_at: Millis) -> bool {
+        issued_at < self.issued_at && self.issued_at <= last_believable(Millis::now())
+    }
+
+    fn sent(&mut self, version: Version, digest: Digest, issued_at: Millis) {
+        self.connection.sent(Holding { version, digest: Some(digest) });
+        self.took(digest, issued_at);
+    }
+
+    fn took(&mut self, digest: Digest, issued_at: Millis) {
         self.holds = Holds::Sent(digest);
+        self.issued_at = self.issued_at.max(issued_at);
         self.next_beat = later(self.publisher.0.sealer.beat_every());
     }
 }

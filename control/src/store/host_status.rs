@@ -74,9 +74,7 @@ impl Store {
             "SELECT hosts.id, name, agent, created_at, enrolled_at, revoked_at, last_seen_at, reported_epoch,
                     reported_version, reported_digest, error_code, error_message, error_at, newest.epoch,
                     newest.version, newest.issued_at
-             FROM hosts LEFT JOIN host_updates AS newest
-               ON newest.host_id = hosts.id AND newest.version =
-                  (SELECT MAX(version) FROM host_updates WHERE host_updates.host_id = hosts.id)
+             FROM hosts LEFT JOIN host_updates AS newest ON newest.host_id = hosts.id
              WHERE hosts.id = $1",
         )
         .bind(id.as_str())
@@ -93,9 +91,7 @@ impl Store {
             "SELECT hosts.id, name, agent, created_at, enrolled_at, revoked_at, last_seen_at, reported_epoch,
                     reported_version, reported_digest, error_code, error_message, error_at, newest.epoch,
                     newest.version, newest.issued_at
-             FROM hosts LEFT JOIN host_updates AS newest
-               ON newest.host_id = hosts.id AND newest.version =
-                  (SELECT MAX(version) FROM host_updates WHERE host_updates.host_id = hosts.id)
+             FROM hosts LEFT JOIN host_updates AS newest ON newest.host_id = hosts.id
              WHERE (created_at, hosts.id) > ($1, $2)
              ORDER BY created_at, hosts.id LIMIT $3",
         )

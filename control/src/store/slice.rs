@@ -379,10 +379,9 @@ async fn hosts_to_serve(read: &mut Read, hosts: &[HostId]) -> Result<Vec<HostToS
     let rows = select_in(read, "read hosts and their newest updates", &ids, |list| {
         format!(
             "SELECT hosts.id, hosts.public_key, hosts.revoked_at, hosts.beat_at, newest.epoch, newest.version,
-                    newest.digest, newest.content, newest.positions, newest.issued_at, newest.expires_at
-             FROM hosts LEFT JOIN host_updates AS newest
-               ON newest.host_id = hosts.id AND newest.version =
-                  (SELECT MAX(version) FROM host_updates WHERE host_updates.host_id = hosts.id)
+                    newest.digest, newest.increment, newest.content, newest.positions, newest.issued_at,
+                    newest.expires_at
+             FROM hosts LEFT JOIN host_updates AS newest ON newest.host_id = hosts.id
              WHERE hosts.id IN ({list})"
         )
     });

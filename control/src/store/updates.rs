@@ -1,5 +1,5 @@
-//! Updates issued to hosts, and where each host stands. Of each host the newest update is kept, with
-//! a hash of the state inside, by which the publisher sees that nothing changed.
+//! Updates issued to hosts, and where each host stands. Of each host the newest update is kept, as a
+//! full one, with a hash of the state inside, by which the publisher sees that nothing changed.
 //!
 //! None of this is a change of anybody's data, so it goes past audit and change numbers.
 
@@ -9,7 +9,7 @@ use miosa_snapshot::{Digest, HostId};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::lists::{padded, placeholders, rows as value_rows};
+use super::lists::rows as value_rows;
 use super::{Doing as _, Read, Store, StoreError, changes};
 use crate::clock::Millis;
 
@@ -23,6 +23,8 @@ pub(crate) struct Issued {
     /// Counted per host, and never lowered, whatever the epoch.
     pub(crate) version: u64,
     pub(crate) digest: Digest,
+    /// Of the incremental update that the same version was issued as too.
+    pub(crate) increment: Option<Digest>,
     /// A keyed hash of the state inside.
     pub(crate) content: Vec<u8>,
     pub(crate) positions: Positions,
@@ -57,31 +59,38 @@ pub(crate) struct Beat {
 }
 
 impl Store {
-    /// Stores new updates, full ones, each unless its version or a later one was issued by somebody
-    /// else meanwhile. Gives the hosts whose updates were stored: only those may be sent.
-    pub(crate) async fn issue(&self, updates: &[NewUpdate]) -> Result<BTreeSet<HostId>, StoreError> {
+    /// Stores new updates, full ones, each in the place of the one before, unless its version or a later
+    /// one was issued by somebody else meanwhile. Gives the hosts whose updates were stored: only those
+    /// may be sent.
+    pub(crate) async fn issue(&self, updates: &[&NewUpdate]) -> Result<BTreeSet<HostId>, StoreError> {
         const DOING: &str = "store updates of hosts";
+        // In one order, so that no two replicas wait for each other.
+        let mut updates = updates.to_vec();
+        updates.sort_by_key(|update| &update.host_id);
         let mut stored = BTreeSet::new();
         for updates in updates.chunks(MAX_ROWS) {
             let text = format!(
-                "INSERT INTO host_updates (host_id, epoch, version, kind, digest, content, positions, envelope,
-                                           issued_at, expires_at)
-                 SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, column10
-                 FROM (VALUES {}) AS new
-                 WHERE NOT EXISTS (SELECT 1 FROM host_updates AS held
-                                   WHERE held.host_id = column1 AND held.version >= column3)
-                 ON CONFLICT DO NOTHING
+                "INSERT INTO host_updates (host_id, epoch, version, digest, increment, content, positions,
+                                           envelope, issued_at, expires_at)
+                 VALUES {}
+                 ON CONFLICT (host_id) DO UPDATE
+                 SET epoch = excluded.epoch, version = excluded.version, digest = excluded.digest,
+                     increment = excluded.increment, content = excluded.content,
+                     positions = excluded.positions, envelope = excluded.envelope,
+                     issued_at = excluded.issued_at, expires_at = excluded.expires_at
+                 WHERE host_updates.version < excluded.version
                  RETURNING host_id",
                 value_rows(updates.len(), 10)
             );
             let mut query = sqlx::query_scalar(AssertSqlSafe(text)).persistent(updates.len() == 1);
             for NewUpdate { host_id, issued, envelope } in updates {
+                let increment = issued.increment.as_ref().map_or(&[][..], |digest| digest.as_bytes());
                 query = query
                     .bind(host_id.as_str())
                     .bind(column(issued.epoch))
                     .bind(column(issued.version))
-                    .bind("full")
                     .bind(issued.digest.as_bytes().as_slice())
+                    .bind(increment)
                     .bind(issued.content.as_slice())
                     .bind(positions_column(&issued.positions))
                     .bind(envelope.as_slice())
@@ -97,14 +106,17 @@ impl Store {
     }
 
     /// Puts an update of the same version and state in the place of `replaced`, only with newer times.
-    /// `false` when somebody else was first.
+    /// It was not issued as an incremental one: whoever holds that is sent this. `false` when somebody
+    /// else was first.
     pub(crate) async fn reissue(&self, update: &NewUpdate, replaced: &Digest) -> Result<bool, StoreError> {
         let NewUpdate { host_id, issued, envelope } = update;
         let updated = sqlx::query(
-            "UPDATE host_updates SET digest = $1, envelope = $2, positions = $3, issued_at = $4, expires_at = $5
-             WHERE host_id = $6 AND epoch = $7 AND version = $8 AND digest = $9",
+            "UPDATE host_updates SET digest = $1, increment = $2, envelope = $3, positions = $4, issued_at = $5,
+                    expires_at = $6
+             WHERE host_id = $7 AND epoch = $8 AND version = $9 AND digest = $10",
         )
         .bind(issued.digest.as_bytes().as_slice())
+        .bind(&[][..])
         .bind(envelope.as_slice())
         .bind(positions_column(&issued.positions))
         .bind(issued.issued_at.0)
@@ -119,32 +131,12 @@ impl Store {
         Ok(updated.rows_affected() > 0)
     }
 
-    /// Removes updates of hosts that a later one has replaced.
-    pub(crate) async fn prune_updates(&self, hosts: &BTreeSet<HostId>) -> Result<(), StoreError> {
-        let hosts: Vec<_> = hosts.iter().map(HostId::as_str).collect();
-        for hosts in hosts.chunks(MAX_ROWS) {
-            let hosts = padded(hosts.iter().copied());
-            let text = format!(
-                "DELETE FROM host_updates WHERE host_id IN ({}) AND version <
-                     (SELECT MAX(newest.version) FROM host_updates AS newest
-                      WHERE newest.host_id = host_updates.host_id)",
-                placeholders(1, hosts.len())
-            );
-            let mut query = sqlx::query(AssertSqlSafe(text));
-            for host in hosts {
-                query = query.bind(host);
-            }
-            query.execute(self.writer()).await.doing("remove old updates of hosts")?;
-        }
-        Ok(())
-    }
-
     /// The newest update of a host.
     pub(crate) async fn newest_update(&self, host: &HostId) -> Result<Option<NewestUpdate>, StoreError> {
         let row = sqlx::query(
-            "SELECT epoch, version, digest, content, positions, issued_at, expires_at, envelope, beat_at
+            "SELECT epoch, version, digest, increment, content, positions, issued_at, expires_at, envelope, beat_at
              FROM host_updates JOIN hosts ON hosts.id = host_id
-             WHERE host_id = $1 ORDER BY version DESC LIMIT 1",
+             WHERE host_id = $1",
         )
         .bind(host.as_str())
         .fetch_optional(self.reader())
@@ -171,8 +163,7 @@ impl Store {
             "UPDATE hosts SET beat_at = CASE WHEN beat_at > $2 AND beat_at <= $3 THEN beat_at ELSE $2 END
              WHERE id = $1 AND revoked_at IS NULL
              RETURNING beat_at,
-                 (SELECT digest FROM host_updates WHERE host_updates.host_id = hosts.id
-                  ORDER BY version DESC LIMIT 1) AS newest",
+                 (SELECT digest FROM host_updates WHERE host_updates.host_id = hosts.id) AS newest",
         )
         .bind(host.as_str())
         .bind(now.0)
@@ -235,7 +226,7 @@ async fn placements(read: &mut Read) -> Result<Vec<(String, String)>, StoreError
 
 /// What the newest update of each host includes; `None` where that can't be read.
 async fn newest_positions(read: &mut Read) -> Result<BTreeMap<String, Option<Positions>>, StoreError> {
-    let rows = sqlx::query("SELECT host_id, positions FROM host_updates ORDER BY version")
+    let rows = sqlx::query("SELECT host_id, positions FROM host_updates")
         .fetch_all(&mut **read)
         .await
         .doing(DOING)?;
@@ -244,10 +235,12 @@ async fn newest_positions(read: &mut Read) -> Result<BTreeMap<String, Option<Pos
 
 /// Reads what was issued from a row of `host_updates`.
 pub(super) fn read_issued(row: &AnyRow) -> Result<Issued, StoreError> {
+    let increment: &[u8] = row.try_get("increment").doing(DOING)?;
     Ok(Issued {
         epoch: counter(row.try_get("epoch").doing(DOING)?)?,
         version: counter(row.try_get("version").doing(DOING)?)?,
         digest: read_digest(row.try_get("digest").doing(DOING)?)?,
+        increment: (!increment.is_empty()).then(|| read_digest(increment)).transpose()?,
         content: row.try_get("content").doing(DOING)?,
         positions: read_positions(row)?,
         issued_at: Millis(row.try_get("issued_at").doing(DOING)?),

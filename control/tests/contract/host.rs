@@ -67,7 +67,16 @@ impl Host {
         let held = self
             .held
             .map(|held| format!("?epoch={}&version={}&digest={}", held.epoch, held.version, held.state));
-        let response = self.get(&format!("/host/v1/updates{}", held.unwrap_or_default())).await;
+        self.open(&held.unwrap_or_default()).await
+    }
+
+    /// Opens the stream as who needs everything, whatever is held.
+    pub(crate) async fn connect_for_everything(&self) -> Stream {
+        self.open("").await
+    }
+
+    async fn open(&self, held: &str) -> Stream {
+        let response = self.get(&format!("/host/v1/updates{held}")).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "application/x-ndjson");
         Stream { body: response.into_body(), buffer: Vec::new() }
@@ -84,7 +93,7 @@ impl Host {
         loop {
             let statement = self.follow(stream).await;
             self.report(None).await;
-            if statement.kind == Kind::Full {
+            if !matches!(statement.kind, Kind::Heartbeat { .. }) {
                 return statement;
             }
         }
@@ -109,7 +118,10 @@ impl Host {
                 unsettled.settle(&self.state, &decode(update.payload())).unwrap();
             }
             Verdict::Refresh | Verdict::Unchanged => {}
-            Verdict::Extend => panic!("no incremental updates are sent yet"),
+            Verdict::Extend => {
+                let change = Change::decode(update.payload()).unwrap();
+                self.state = self.state.apply(change).unwrap();
+            }
         }
         self.held = Some(Held::after(self.held.as_ref(), &update));
         update.statement().clone()

@@ -25,6 +25,7 @@ macro_rules! cases {
         mod hosts;
         mod http;
         mod idempotency;
+        mod increments;
         mod paging;
         mod profiles;
         mod publishing;
