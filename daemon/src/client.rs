@@ -31,12 +31,15 @@ use endpoint::Target;
 pub(crate) struct Client {
     endpoint: Endpoint,
     tls: Option<TlsConnector>,
+    connect: Duration,
+    max_answer_bytes: usize,
 }
 
 /// An open connection. Dropping it closes it.
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     endpoint: Endpoint,
+    max_answer_bytes: usize,
     _driver: JoinSet<()>,
 }
 
@@ -52,7 +55,9 @@ pub(crate) struct Answer {
 pub(crate) enum ClientError {
     #[error("cannot connect to {endpoint}")]
     Connect { endpoint: String, source: io::Error },
-    #[error("cannot agree on TLS 1.3 with {endpoint}")]
+    #[error(
+        "cannot agree on TLS 1.3 with {endpoint}, which needs a certificate for that name from an authority that was named at enrollment or that the system knows"
+    )]
     Tls { endpoint: String, source: io::Error },
     #[error("{endpoint} took longer than {seconds} s to {phase}")]
     Timeout { endpoint: String, phase: &'static str, seconds: u64 },
@@ -67,36 +72,51 @@ pub(crate) enum ClientError {
 impl Client {
     /// A client of a Unix socket.
     pub(crate) fn unix(path: std::path::PathBuf) -> Self {
-        Self { endpoint: Endpoint::unix(path), tls: None }
+        Self {
+            endpoint: Endpoint::unix(path),
+            tls: None,
+            connect: CONNECT,
+            max_answer_bytes: MAX_ANSWER_BYTES,
+        }
     }
 
     /// A client of a control plane. `ca`: certificates (PEM) to trust instead of the system's.
     pub(crate) fn new(endpoint: Endpoint, ca: Option<&str>) -> Result<Self, TlsError> {
         let tls = matches!(endpoint.target, Target::Tls { .. }).then(|| connector(ca)).transpose()?;
-        Ok(Self { endpoint, tls })
+        Ok(Self { endpoint, tls, connect: CONNECT, max_answer_bytes: MAX_ANSWER_BYTES })
+    }
+
+    /// With so much time for each step of getting a connection, and so much room for an answer.
+    pub(crate) fn within_limits(self, connect: Duration, max_answer_bytes: usize) -> Self {
+        Self { connect, max_answer_bytes, ..self }
     }
 
     /// Connects, with TLS where the endpoint has it.
     pub(crate) async fn connect(&self) -> Result<Connection, ClientError> {
         let failed = |source| ClientError::Connect { endpoint: self.endpoint.to_string(), source };
         let stream: Box<dyn Stream> = match &self.endpoint.target {
-            Target::Unix(path) => {
-                Box::new(self.within("connect", CONNECT, UnixStream::connect(path)).await?.map_err(failed)?)
-            }
+            Target::Unix(path) => Box::new(
+                self.within("connect", self.connect, UnixStream::connect(path)).await?.map_err(failed)?,
+            ),
             Target::Loopback { host, port } => Box::new(self.dial(host, *port).await?),
             Target::Tls { name, host, port } => {
                 let stream = self.dial(host, *port).await?;
                 Box::new(self.secure(stream, name.clone()).await?)
             }
         };
-        let agreed = self.within("begin", CONNECT, handshake(TokioIo::new(stream))).await?;
+        let agreed = self.within("begin", self.connect, handshake(TokioIo::new(stream))).await?;
         let (sender, connection) = agreed.map_err(|source| self.exchange_failed(source))?;
         let mut driver = JoinSet::new();
         driver.spawn(async {
             // Its end shows as an error of whatever is being exchanged.
             let _ended = connection.await;
         });
-        Ok(Connection { sender, endpoint: self.endpoint.clone(), _driver: driver })
+        Ok(Connection {
+            sender,
+            endpoint: self.endpoint.clone(),
+            max_answer_bytes: self.max_answer_bytes,
+            _driver: driver,
+        })
     }
 
     /// One request on a connection of its own.
@@ -122,7 +142,7 @@ impl Client {
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, ClientError> {
-        let connected = self.within("connect", CONNECT, TcpStream::connect((host, port))).await?;
+        let connected = self.within("connect", self.connect, TcpStream::connect((host, port))).await?;
         let failed = |source| ClientError::Connect { endpoint: self.endpoint.to_string(), source };
         let stream = connected.map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
@@ -139,7 +159,7 @@ impl Client {
     ) -> Result<TlsStream<TcpStream>, ClientError> {
         let failed = |source| ClientError::Tls { endpoint: self.endpoint.to_string(), source };
         let tls = self.tls.as_ref().ok_or_else(|| failed(io::Error::other("no TLS was set up")))?;
-        self.within("agree on TLS", CONNECT, tls.connect(name, stream)).await?.map_err(failed)
+        self.within("agree on TLS", self.connect, tls.connect(name, stream)).await?.map_err(failed)
     }
 
     async fn within<F: Future>(
@@ -170,10 +190,10 @@ impl Connection {
     /// Sends a request and reads its answer to the end.
     pub(crate) async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
         let (head, body) = self.send(request, ANSWER).await?.into_parts();
-        let body = Limited::new(body, MAX_ANSWER_BYTES).collect();
+        let limit = self.max_answer_bytes;
+        let body = Limited::new(body, limit).collect();
         let body = within(&self.endpoint, "finish its answer", ANSWER, body).await?;
-        let too_large =
-            |_| ClientError::Body { endpoint: self.endpoint.to_string(), limit: MAX_ANSWER_BYTES };
+        let too_large = |_| ClientError::Body { endpoint: self.endpoint.to_string(), limit };
         Ok(Answer { status: head.status, body: body.map_err(too_large)?.to_bytes() })
     }
 }
@@ -201,7 +221,7 @@ async fn within<F: Future>(
     timeout(limit, work).await.map_err(late)
 }
 
-/// For each step of getting a connection.
+/// For each step of getting a connection, unless set otherwise.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// For an answer's head, and again for its body. The intake answers once an update is on disk; the

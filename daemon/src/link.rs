@@ -49,16 +49,17 @@ pub fn run(settings: &Settings) -> Result<(), LinkError> {
     let LinkFile { control, ca, token } = LinkFile::load(&settings.state)?;
     let endpoint =
         Endpoint::parse(&control).map_err(|source| LinkError::Url { url: control.clone(), source })?;
-    let control = Client::new(endpoint, ca.as_deref())?;
+    let patience = settings.link;
+    let control = Client::new(endpoint, ca.as_deref())?.within_limits(patience.connect, MAX_ANSWER_BYTES);
     let intake = Client::unix(settings.runtime.intake_socket());
-    let carrier = Carrier::new(control, intake, &token);
+    let carrier = Carrier::new(control, intake, &token, patience);
 
     let runtime = Builder::new_current_thread().enable_all().build().map_err(LinkError::Start)?;
     runtime.block_on(async {
         let mut stop = Stop::on_signals().map_err(LinkError::Start)?;
         tokio::select! {
             () = stop.requested() => tracing::info!(event = "stopping", "closing the link"),
-            () = keep_linked(&carrier) => {}
+            () = keep_linked(&carrier, Backoff::new(patience.retry)) => {}
         }
         Ok(())
     })
@@ -76,8 +77,7 @@ impl LinkError {
 
 /// Never returns: whatever ends a session, another one begins after a pause that grows while none
 /// brings anything.
-async fn keep_linked(carrier: &Carrier) {
-    let mut backoff = Backoff::default();
+async fn keep_linked(carrier: &Carrier, mut backoff: Backoff) {
     let mut beginning = Beginning::Position;
     let mut is_serve_missing = false;
     loop {
@@ -105,7 +105,7 @@ async fn keep_linked(carrier: &Carrier) {
             // Asking for everything is new, so there is nothing to wait for.
             continue;
         }
-        let pause = backoff.next();
+        let pause = backoff.next().saturating_add(end.retry_after());
         tracing::warn!(
             event = "link_down",
             error = in_one_line(&end),
@@ -115,6 +115,9 @@ async fn keep_linked(carrier: &Carrier) {
         tokio::time::sleep(pause).await;
     }
 }
+
+/// For an answer to a report, of which only the status counts.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// How often `serve` is looked for while it is not there: a restart of it costs no more.
 const SERVE_PAUSE: Duration = Duration::from_secs(1);

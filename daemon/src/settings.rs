@@ -24,6 +24,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// What one client of a socket may take.
     pub limits: Limits,
+    /// How long the link waits for the control plane.
+    pub link: LinkPatience,
 }
 
 /// What the clients of a socket may take. Every key can be set in the section `[limits]`.
@@ -41,6 +43,24 @@ pub struct Limits {
     pub idle: Duration,
     /// `write_seconds`: from the moment a client stops reading its answer. Default 10.
     pub write: Duration,
+}
+
+/// How long the link waits for the control plane. Every key can be set in the section `[link]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkPatience {
+    /// `connect_seconds`: for each step of getting a connection. Default 10.
+    pub connect: Duration,
+    /// `answer_seconds`: for the head of the stream of updates. Default 15.
+    pub answer: Duration,
+    /// `silence_seconds`: from one sign of life in the stream to the next; the control plane gives one
+    /// every 15 seconds. Default 45.
+    pub silence: Duration,
+    /// `line_seconds`: from the first byte of an update to its last. Default 180, in which the largest
+    /// arrives at about a megabit a second.
+    pub line: Duration,
+    /// `retry_seconds`: the longest pause between two tries, unless the control plane asks for a longer
+    /// one. Default 30.
+    pub retry: Duration,
 }
 
 /// Why the settings can't be used.
@@ -103,6 +123,7 @@ impl Settings {
             log_level: options.log_level.or(file.log_level).unwrap_or_default(),
             log_format: options.log_format.or(file.log_format).unwrap_or_default(),
             limits: file.limits.unwrap_or_default().checked()?,
+            link: file.link.unwrap_or_default().checked()?,
         })
     }
 }
@@ -119,6 +140,18 @@ impl Default for Limits {
     }
 }
 
+impl Default for LinkPatience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            answer: Duration::from_secs(15),
+            silence: Duration::from_secs(45),
+            line: Duration::from_secs(180),
+            retry: Duration::from_secs(30),
+        }
+    }
+}
+
 /// The configuration file, as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -128,6 +161,7 @@ struct File {
     log_level: Option<LogLevel>,
     log_format: Option<LogFormat>,
     limits: Option<FileLimits>,
+    link: Option<FileLink>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -138,6 +172,16 @@ struct FileLimits {
     header_bytes: Option<usize>,
     idle_seconds: Option<u64>,
     write_seconds: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileLink {
+    connect_seconds: Option<u64>,
+    answer_seconds: Option<u64>,
+    silence_seconds: Option<u64>,
+    line_seconds: Option<u64>,
+    retry_seconds: Option<u64>,
 }
 
 impl File {
@@ -182,10 +226,6 @@ impl FileLimits {
             Some(0) => Err(SettingsError::Zero { key }),
             given => Ok(given.unwrap_or(default)),
         };
-        let seconds = |key, given: Option<u64>, default| match given {
-            Some(0) => Err(SettingsError::Zero { key }),
-            given => Ok(given.map_or(default, Duration::from_secs)),
-        };
         Ok(Limits {
             resource_connections: connections(
                 "limits.resource_connections",
@@ -201,6 +241,26 @@ impl FileLimits {
             idle: seconds("limits.idle_seconds", self.idle_seconds, default.idle)?,
             write: seconds("limits.write_seconds", self.write_seconds, default.write)?,
         })
+    }
+}
+
+impl FileLink {
+    fn checked(self) -> Result<LinkPatience, SettingsError> {
+        let default = LinkPatience::default();
+        Ok(LinkPatience {
+            connect: seconds("link.connect_seconds", self.connect_seconds, default.connect)?,
+            answer: seconds("link.answer_seconds", self.answer_seconds, default.answer)?,
+            silence: seconds("link.silence_seconds", self.silence_seconds, default.silence)?,
+            line: seconds("link.line_seconds", self.line_seconds, default.line)?,
+            retry: seconds("link.retry_seconds", self.retry_seconds, default.retry)?,
+        })
+    }
+}
+
+fn seconds(key: &'static str, given: Option<u64>, default: Duration) -> Result<Duration, SettingsError> {
+    match given {
+        Some(0) => Err(SettingsError::Zero { key }),
+        given => Ok(given.map_or(default, Duration::from_secs)),
     }
 }
 
@@ -244,9 +304,13 @@ mod tests {
         let file = parse(
             "state_dir = \"/s\"\nruntime_dir = \"/r\"\nlog_level = \"debug\"\nlog_format = \"json\"\n[limits]\n\
              resource_connections = 1\noperator_connections = 2\nheader_bytes = 9000\nidle_seconds = 3\n\
-             write_seconds = 4\n",
+             write_seconds = 4\n[link]\nconnect_seconds = 5\nanswer_seconds = 6\nsilence_seconds = 7\n\
+             line_seconds = 8\nretry_seconds = 9\n",
         )
         .unwrap();
+        let link = file.link.unwrap().checked().unwrap();
+        let seconds = [link.connect, link.answer, link.silence, link.line, link.retry];
+        assert_eq!(seconds.map(|seconds| seconds.as_secs()), [5, 6, 7, 8, 9]);
         let limits = file.limits.unwrap().checked().unwrap();
         assert_eq!(
             limits,
@@ -265,6 +329,9 @@ mod tests {
         let file = parse("[limits]\nwrite_seconds = 0").unwrap();
         let error = file.limits.unwrap().checked().unwrap_err();
         assert_eq!(error.to_string(), "cannot use limits.write_seconds = 0: a limit is at least 1");
+        let file = parse("[link]\nline_seconds = 0").unwrap();
+        let error = file.link.unwrap().checked().unwrap_err();
+        assert_eq!(error.to_string(), "cannot use link.line_seconds = 0: a limit is at least 1");
     }
 
     #[test]

@@ -134,9 +134,10 @@ fn update_verdict(verdict: Result<Accepted, Refused>, host_id: &HostId, shared: 
 
 fn trust_verdict(verdict: Result<Accepted, Refused>, shared: &Shared) -> Reply {
     match verdict {
-        Ok(_) => {
+        Ok(Accepted { verdict }) => {
             let trust_version = shared.ledger.facts().trust_version;
-            reply::json(StatusCode::OK, &serde_json::json!({ "trust_version": trust_version }))
+            let receipt = serde_json::json!({ "trust_version": trust_version, "verdict": verdict });
+            reply::json(StatusCode::OK, &receipt)
         }
         Err(refused) => refusal(&refused, shared),
     }

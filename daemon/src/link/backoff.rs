@@ -8,16 +8,16 @@ use ring::rand::{SecureRandom, SystemRandom};
 /// The pauses of one link.
 pub(crate) struct Backoff {
     bound: Duration,
+    longest: Duration,
     random: SystemRandom,
 }
 
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { bound: FIRST, random: SystemRandom::new() }
-    }
-}
-
 impl Backoff {
+    /// Pauses of at most `longest`.
+    pub(super) fn new(longest: Duration) -> Self {
+        Self { bound: FIRST, longest, random: SystemRandom::new() }
+    }
+
     /// Something was achieved: the next pause is short again.
     pub(super) fn reset(&mut self) {
         self.bound = FIRST;
@@ -26,7 +26,7 @@ impl Backoff {
     /// The next pause.
     pub(super) fn next(&mut self) -> Duration {
         let pause = self.bound.mul_f64(self.fraction());
-        self.bound = self.bound.saturating_mul(2).min(LONGEST);
+        self.bound = self.bound.saturating_mul(2).min(self.longest);
         pause
     }
 
@@ -42,7 +42,6 @@ impl Backoff {
 }
 
 const FIRST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -50,13 +49,14 @@ mod tests {
 
     #[test]
     fn pauses_are_random_below_a_bound_that_doubles_to_its_limit() {
-        let mut backoff = Backoff::default();
+        let longest = Duration::from_secs(30);
+        let mut backoff = Backoff::new(longest);
         let mut bound = FIRST;
         for _ in 0..12 {
             assert!(backoff.next() <= bound);
-            bound = (bound * 2).min(LONGEST);
+            bound = (bound * 2).min(longest);
         }
-        assert_eq!(backoff.bound, LONGEST);
+        assert_eq!(backoff.bound, longest);
         backoff.reset();
         assert!(backoff.next() <= FIRST);
         let pauses: Vec<_> = (0..8).map(|_| backoff.next()).collect();

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode};
 use miosa_injector::protocol::ErrorBody;
+use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -19,12 +20,14 @@ use super::reporter::{self, Refusal, Standing};
 use crate::client::{Answer, Client, ClientError, Connection};
 use crate::host::HostToken;
 use crate::intake::Position;
+use crate::settings::LinkPatience;
 
 /// Both ends of the link.
 pub(super) struct Carrier {
     control: Client,
     intake: Client,
     authorization: HeaderValue,
+    patience: LinkPatience,
 }
 
 /// Where a session begins.
@@ -45,8 +48,12 @@ pub(super) enum SessionEnd {
     IntakeAnswer(StatusCode),
     #[error("cannot reach the control plane")]
     Control(#[source] ClientError),
-    #[error("the control plane answered {0}; if it was revoked there, run `miosad unenroll` and enroll anew")]
-    Refused(StatusCode),
+    #[error("the control plane answered {status}{}", hint(*status))]
+    Refused {
+        status: StatusCode,
+        /// How long it asked to be left alone.
+        retry_after: Duration,
+    },
     #[error(transparent)]
     Lines(#[from] LinesEnd),
     #[error("`miosad serve` needs a full update")]
@@ -56,14 +63,39 @@ pub(super) enum SessionEnd {
     /// The stream went past what was not kept, so it has to be sent again.
     #[error("`miosad serve` could not keep what it was handed ({0})")]
     NotKept(String),
-    #[error("`miosad serve` refused {MAX_REFUSALS} in a row, the last as {0}")]
-    Refusals(String),
+    #[error("`miosad serve` could use none of the last {MAX_USELESS} things sent, the last for {0}")]
+    Useless(String),
+}
+
+/// What `serve` made of an envelope.
+enum Verdict {
+    Taken,
+    /// It is what `serve` holds already.
+    Unchanged,
+    Refused(Refusal),
+}
+
+/// What `serve` says of an envelope that it took.
+#[derive(Deserialize)]
+struct Receipt {
+    verdict: String,
+}
+
+impl SessionEnd {
+    /// How long the control plane wants to be left alone, on top of the usual pause.
+    pub(super) fn retry_after(&self) -> Duration {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Intake(_) | Self::IntakeAnswer(_) | Self::Control(_) | Self::Lines(_) => Duration::ZERO,
+            Self::NeedFull | Self::Moved | Self::NotKept(_) | Self::Useless(_) => Duration::ZERO,
+        }
+    }
 }
 
 impl Carrier {
-    pub(super) fn new(control: Client, intake: Client, token: &HostToken) -> Self {
+    pub(super) fn new(control: Client, intake: Client, token: &HostToken, patience: LinkPatience) -> Self {
         let authorization = token.authorization();
-        Self { control, intake, authorization }
+        Self { control, intake, authorization, patience }
     }
 
     /// Carries until something ends the session.
@@ -97,33 +129,41 @@ impl Carrier {
         let mut lines = self.open(&mut stream, beginning, &position).await?;
         tracing::info!(event = "link_up", version = position.version, "linked to the control plane");
         standings.send_replace(Some(Standing::at(&position, None)));
-        let mut refused_in_a_row = 0_u32;
+        let mut useless_in_a_row = 0_u32;
         loop {
-            let refusal = match self.next_line(&mut lines, &position).await? {
-                Line::Empty | Line::Unknown => continue,
+            let verdict = match self.next_line(&mut lines, &position).await? {
+                Line::Empty | Line::Unknown => {
+                    // Honest ones are seconds apart; a flood of them must not keep a processor busy.
+                    tokio::time::sleep(LEAST_APART).await;
+                    continue;
+                }
                 Line::Trust(envelope) => self.hand_over("/v1/trust", envelope).await?,
                 Line::Update(envelope) => self.hand_over("/v1/updates", envelope).await?,
             };
-            let code = refusal.as_ref().map(|refusal| refusal.code.clone());
-            match &refusal {
-                None => {
-                    backoff.reset();
-                    refused_in_a_row = 0;
-                }
-                Some(Refusal { code, message }) => {
+            let (useless, refusal) = match verdict {
+                Verdict::Taken => (None, None),
+                Verdict::Unchanged => (Some("unchanged".to_owned()), None),
+                Verdict::Refused(refusal) => {
+                    let Refusal { code, message } = &refusal;
                     tracing::warn!(event = "refused", code, message, "not accepted");
-                    refused_in_a_row = refused_in_a_row.saturating_add(1);
+                    (Some(code.clone()), Some(refusal))
                 }
+            };
+            if useless.is_some() {
+                useless_in_a_row = useless_in_a_row.saturating_add(1);
+            } else {
+                backoff.reset();
+                useless_in_a_row = 0;
             }
             let needed_full = position.need_full;
             position = self.position().await?;
             standings.send_replace(Some(Standing::at(&position, refusal)));
-            match code {
+            match useless {
                 // It goes on serving and takes more meanwhile, so this is asked for once a session.
                 None if position.need_full && !needed_full => return Err(SessionEnd::NeedFull),
                 // Without trust too it takes everything, which the control plane begins with the trust.
                 Some(code) if code == NEED_FULL || code == NO_TRUST => return Err(SessionEnd::NeedFull),
-                Some(code) if refused_in_a_row >= MAX_REFUSALS => return Err(SessionEnd::Refusals(code)),
+                Some(code) if useless_in_a_row >= MAX_USELESS => return Err(SessionEnd::Useless(code)),
                 _ => {}
             }
         }
@@ -166,27 +206,30 @@ impl Carrier {
         let mut request =
             self.control.request(Method::GET, &path, Bytes::new()).map_err(SessionEnd::Control)?;
         request.headers_mut().insert(AUTHORIZATION, self.authorization.clone());
-        let answer = stream.send(request, HEAD).await.map_err(SessionEnd::Control)?;
+        let answer = stream.send(request, self.patience.answer).await.map_err(SessionEnd::Control)?;
         if answer.status() != StatusCode::OK {
-            return Err(SessionEnd::Refused(answer.status()));
+            let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
+            return Err(SessionEnd::Refused { status, retry_after });
         }
-        Ok(Lines::new(answer.into_body()))
+        Ok(Lines::new(answer.into_body(), self.patience))
     }
 
     /// Hands an envelope to `serve`, which answers once it is durable and served, or says why not. What
     /// it could not keep was not judged, and is handed over again.
-    async fn hand_over(&self, path: &str, envelope: String) -> Result<Option<Refusal>, SessionEnd> {
+    async fn hand_over(&self, path: &str, envelope: String) -> Result<Verdict, SessionEnd> {
         let envelope = Bytes::from(envelope);
         let mut tries_left = TRIES;
         loop {
             let answer = self.ask_intake(Method::PUT, path, envelope.clone()).await?;
             if answer.status == StatusCode::OK {
-                return Ok(None);
+                let receipt: Option<Receipt> = serde_json::from_slice(&answer.body).ok();
+                let Receipt { verdict } = receipt.ok_or(SessionEnd::IntakeAnswer(answer.status))?;
+                return Ok(if verdict == "unchanged" { Verdict::Unchanged } else { Verdict::Taken });
             }
             let body: Option<ErrorBody> = serde_json::from_slice(&answer.body).ok();
             let ErrorBody { error } = body.ok_or(SessionEnd::IntakeAnswer(answer.status))?;
             if answer.status != StatusCode::SERVICE_UNAVAILABLE {
-                return Ok(Some(Refusal { code: error.code, message: error.message }));
+                return Ok(Verdict::Refused(Refusal { code: error.code, message: error.message }));
             }
             tracing::warn!(event = "not_kept", code = error.code, message = error.message, "not kept");
             tries_left = tries_left.saturating_sub(1);
@@ -222,6 +265,28 @@ fn query(position: &Position) -> String {
     if known.is_empty() { String::new() } else { format!("?{}", known.join("&")) }
 }
 
+/// What an operator can do about an answer.
+fn hint(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            "; if this host was revoked there, run `miosad unenroll` and enroll anew"
+        }
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => "; it is left alone for a while",
+        status if status.is_redirection() => {
+            "; redirects are not followed: if its address has changed, enroll anew with the new one"
+        }
+        status if status.is_server_error() => "; see its log",
+        _ => "; is it a control plane, and of the same version?",
+    }
+}
+
+/// RFC 9110 §10.2.3; a date is not understood, and asks for nothing then. Bounded, since a longer
+/// wait would only keep this host from learning that things are well again.
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    Duration::from_secs(seconds.unwrap_or(0)).min(LONGEST_RETRY_AFTER)
+}
+
 const NEED_FULL: &str = "need_full";
 const NO_TRUST: &str = "no_trust";
 
@@ -229,14 +294,43 @@ const NO_TRUST: &str = "no_trust";
 const TRIES: u32 = 5;
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// A control plane that only sends what is refused is left alone for a while.
-const MAX_REFUSALS: u32 = 16;
+/// A control plane that only sends what is refused or known is left alone for a while.
+const MAX_USELESS: u32 = 16;
+
+/// From a line that says nothing to the next.
+const LEAST_APART: Duration = Duration::from_millis(10);
+
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// How often `serve` is asked where it stands while the stream is quiet: what a restart of it with a
 /// damaged cache costs at most, before the control plane is asked for everything.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// For the head of the stream, which the control plane can send at once.
-const HEAD: Duration = Duration::from_secs(15);
-
 const LAST_REPORT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_the_control_plane_asks_for_is_read_and_bounded() {
+        for (value, seconds) in
+            [("7", 7), (" 7 ", 7), ("0", 0), ("99999999999", 600), ("-1", 0), ("soon", 0), ("", 0)]
+        {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
+            assert_eq!(retry_after(&headers).as_secs(), seconds, "{value}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), Duration::ZERO);
+    }
+
+    #[test]
+    fn an_answer_that_is_no_stream_is_told_with_what_to_do() {
+        for (status, words) in
+            [(401, "enroll anew"), (301, "its address"), (503, "left alone"), (404, "same version")]
+        {
+            let status = StatusCode::from_u16(status).unwrap();
+            let told = SessionEnd::Refused { status, retry_after: Duration::ZERO }.to_string();
+            assert!(told.contains(words), "{told}");
+        }
+    }
+}

@@ -12,12 +12,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::settings::LinkPatience;
+
 /// The lines of a stream.
 pub(super) struct Lines<B> {
     body: B,
     buffer: BytesMut,
     /// Everything before this is known to hold no line end.
     searched: usize,
+    patience: LinkPatience,
 }
 
 /// One line.
@@ -40,13 +43,15 @@ pub(super) enum LinesEnd {
     Ended,
     #[error("the stream broke off")]
     Broken(#[source] Box<dyn Error + Send + Sync>),
-    #[error("the control plane was silent for {} s", SILENCE.as_secs())]
-    Silent,
-    #[error("a line of the stream took longer than {} s", WHOLE_LINE.as_secs())]
-    Slow,
+    #[error("the control plane was silent for {} s; is something in between that stalls?", .0.as_secs())]
+    Silent(Duration),
+    #[error("a line of the stream took longer than {} s; is something in between that is slow?", .0.as_secs())]
+    Slow(Duration),
     #[error("a line of the stream is longer than {MAX_LINE_BYTES} bytes")]
     Long,
-    #[error("a line of the stream is not what a control plane sends")]
+    #[error(
+        "a line of the stream is not what a control plane sends; is something else at its address, or in between?"
+    )]
     Malformed,
 }
 
@@ -55,8 +60,8 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    pub(super) fn new(body: B) -> Self {
-        Self { body, buffer: BytesMut::new(), searched: 0 }
+    pub(super) fn new(body: B, patience: LinkPatience) -> Self {
+        Self { body, buffer: BytesMut::new(), searched: 0, patience }
     }
 
     /// The next line.
@@ -70,19 +75,20 @@ where
                 return Err(LinesEnd::Long);
             }
             if !self.buffer.is_empty() && deadline.is_none() {
-                deadline = after(WHOLE_LINE);
+                deadline = after(self.patience.line);
             }
             self.receive(deadline).await?;
         }
     }
 
     async fn receive(&mut self, deadline: Option<Instant>) -> Result<(), LinesEnd> {
-        let frame = timeout(SILENCE, self.body.frame());
+        let LinkPatience { silence, line, .. } = self.patience;
+        let frame = timeout(silence, self.body.frame());
         let frame = match deadline {
-            Some(deadline) => timeout_at(deadline, frame).await.map_err(|_late| LinesEnd::Slow)?,
+            Some(deadline) => timeout_at(deadline, frame).await.map_err(|_late| LinesEnd::Slow(line))?,
             None => frame.await,
         };
-        match frame.map_err(|_late| LinesEnd::Silent)? {
+        match frame.map_err(|_late| LinesEnd::Silent(silence))? {
             None => Err(LinesEnd::Ended),
             Some(Err(error)) => Err(LinesEnd::Broken(error.into())),
             Some(Ok(frame)) => {
@@ -132,12 +138,6 @@ fn after(duration: Duration) -> Option<Instant> {
     Instant::now().checked_add(duration)
 }
 
-/// Three signs of life missed.
-const SILENCE: Duration = Duration::from_secs(45);
-
-/// The largest line at about a megabit a second.
-const WHOLE_LINE: Duration = Duration::from_secs(180);
-
 /// The largest envelope and what is around it.
 const MAX_LINE_BYTES: usize = MAX_ENVELOPE_BYTES.saturating_add(64);
 
@@ -179,7 +179,8 @@ mod tests {
 
     fn trickle(bytes: &'static [u8], times: usize, seconds: u64) -> Lines<Trickle> {
         let pause = Duration::from_secs(seconds);
-        Lines::new(Trickle { bytes, times, pause, pausing: Box::pin(sleep(pause)) })
+        let trickle = Trickle { bytes, times, pause, pausing: Box::pin(sleep(pause)) };
+        Lines::new(trickle, LinkPatience::default())
     }
 
     #[tokio::test(start_paused = true)]
@@ -189,15 +190,15 @@ mod tests {
         for _ in 0..4 {
             assert_eq!(lines.next().await.unwrap(), Line::Empty);
         }
-        assert!(matches!(lines.next().await, Err(LinesEnd::Silent)));
-        assert_eq!(began.elapsed().as_secs(), 4 * 15 + SILENCE.as_secs());
+        assert!(matches!(lines.next().await, Err(LinesEnd::Silent(_))));
+        assert_eq!(began.elapsed().as_secs(), 4 * 15 + 45);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_line_that_never_ends_is_not_waited_for() {
         let began = Instant::now();
-        assert!(matches!(trickle(b"x", 1_000_000, 10).next().await, Err(LinesEnd::Slow)));
-        assert_eq!(began.elapsed().as_secs(), 10 + WHOLE_LINE.as_secs());
+        assert!(matches!(trickle(b"x", 1_000_000, 10).next().await, Err(LinesEnd::Slow(_))));
+        assert_eq!(began.elapsed().as_secs(), 10 + 180);
     }
 
     #[tokio::test(start_paused = true)]
