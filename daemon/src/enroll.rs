@@ -79,7 +79,7 @@ pub fn enroll(settings: &Settings, how: &Enroll) -> Result<(), EnrollError> {
     host::store_key(state, &key)?;
     let host = match &way {
         Way::Join { url, ca, join } => join_control(state, url, ca.clone(), join, &key.public())?,
-        Way::TrustAlone { trust, host_id } => trust_alone(state, trust, host_id)?,
+        Way::TrustAlone { trust, host_id } => trust_alone(state, trust, host_id, &key.public())?,
     };
     Floors::new(state.floors()).write(&GROUND)?;
     host.store(state)?;
@@ -163,14 +163,20 @@ fn join_control(
     keep_trust(state, join.pinned(), joined.trust())?;
     let (host_id, name, token) = joined.into_host();
     LinkFile { control: url.to_owned(), ca, token }.store(state)?;
-    Ok(HostFile { host_id, name, trust: *join.pinned() })
+    Ok(HostFile { host_id, name, trust: *join.pinned(), key: *public })
 }
 
-fn trust_alone(state: &StateDir, trust: &[u8], host_id: &HostId) -> Result<HostFile, EnrollError> {
+fn trust_alone(
+    state: &StateDir,
+    trust: &[u8],
+    host_id: &HostId,
+    public: &HostPublicKey,
+) -> Result<HostFile, EnrollError> {
     // Whoever names the file vouches for it; from here on it is pinned.
     let pinned = Digest::of(trust);
     keep_trust(state, &pinned, [trust])?;
-    Ok(HostFile { host_id: host_id.clone(), name: host_id.to_string(), trust: pinned })
+    let name = host_id.to_string();
+    Ok(HostFile { host_id: host_id.clone(), name, trust: pinned, key: *public })
 }
 
 /// Keeps the chain, each document verified by the one before and the first by its digest.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
 use hyper::header::HeaderValue;
-use miosa_snapshot::{Digest, HostId, HostKeyError, HostPrivateKey};
+use miosa_snapshot::{Digest, HostId, HostIdentity, HostKeyError, HostPrivateKey, HostPublicKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
@@ -14,9 +14,9 @@ use zeroize::Zeroizing;
 use crate::disk::{self, DiskError};
 use crate::layout::StateDir;
 
-/// `host.json`: who this host is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// `host.json`: who this host is. It has a checksum: with a damaged id or digest, all that was kept
+/// would look as if it were for another host.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostFile {
     /// The id that updates for it carry.
     pub(crate) host_id: HostId,
@@ -24,6 +24,8 @@ pub(crate) struct HostFile {
     pub(crate) name: String,
     /// The digest of the first trust document.
     pub(crate) trust: Digest,
+    /// Its public key, by which a damaged private one is told from the right one.
+    pub(crate) key: HostPublicKey,
 }
 
 /// `link.json`: where the control plane is and how to speak to it.
@@ -65,6 +67,11 @@ pub enum HostError {
         "cannot find the host's key {0}: put it back from a backup, or run `miosad unenroll` and enroll again"
     )]
     NoKey(PathBuf),
+    /// It is a private key, and not the one of this host.
+    #[error(
+        "cannot use {0}: it is not the key that this host was enrolled with; put that one back from a backup, or run `miosad unenroll` and enroll again"
+    )]
+    OtherKey(PathBuf),
     /// Others may read or change the private key.
     #[error(
         "cannot use {path}: its mode is {mode:03o} and others may read or change it; if nobody did, set it to 600, else enroll again"
@@ -79,16 +86,27 @@ pub enum HostError {
 
 impl HostFile {
     pub(crate) fn load(state: &StateDir) -> Result<Self, HostError> {
-        match read_json(&state.host()) {
+        let path = state.host();
+        let wire: HostWire = match read_json(&path) {
             Err(HostError::Disk(error)) if error.is_missing() => {
-                Err(HostError::NotEnrolled(state.path().to_owned()))
+                return Err(HostError::NotEnrolled(state.path().to_owned()));
             }
-            loaded => loaded,
-        }
+            read => read?,
+        };
+        wire.checked().ok_or(HostError::Damaged(path))
     }
 
     pub(crate) fn store(&self, state: &StateDir) -> Result<(), DiskError> {
-        write_json(&state.host(), self)
+        write_json(&state.host(), &HostWire::of(self))
+    }
+
+    /// This host with its private key, if that is the one it was enrolled with.
+    pub(crate) fn identity(&self, state: &StateDir) -> Result<HostIdentity, HostError> {
+        let key = load_key(state)?;
+        if key.public() != self.key {
+            return Err(HostError::OtherKey(state.host_key()));
+        }
+        Ok(HostIdentity { id: self.host_id.clone(), key })
     }
 }
 
@@ -137,7 +155,42 @@ impl Serialize for HostToken {
     }
 }
 
-/// The host's private key: 32 bytes as one line of base64.
+/// `host.json` as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostWire {
+    host_id: HostId,
+    name: String,
+    trust: Digest,
+    /// The public key in base64.
+    key: String,
+    check: Digest,
+}
+
+impl HostWire {
+    fn of(host: &HostFile) -> Self {
+        let HostFile { host_id, name, trust, key } = host.clone();
+        let key = BASE64.encode(key.as_bytes());
+        let check = Self::sum(&host_id, &name, &trust, &key);
+        Self { host_id, name, trust, key, check }
+    }
+
+    fn checked(self) -> Option<HostFile> {
+        let Self { host_id, name, trust, key, check } = self;
+        if check != Self::sum(&host_id, &name, &trust, &key) {
+            return None;
+        }
+        let key = HostPublicKey::from_bytes(&BASE64.decode(key.as_bytes()).ok()?).ok()?;
+        Some(HostFile { host_id, name, trust, key })
+    }
+
+    fn sum(host_id: &HostId, name: &str, trust: &Digest, key: &str) -> Digest {
+        Digest::of(format!("{host_id}\n{name}\n{trust}\n{key}\n").as_bytes())
+    }
+}
+
+/// A host's private key: 32 bytes as one line of base64. Whether it is the right host's is told by
+/// [`HostFile::identity`].
 pub(crate) fn load_key(state: &StateDir) -> Result<HostPrivateKey, HostError> {
     let path = state.host_key();
     let (text, mode) = match disk::read_with_mode(&path, MAX_KEY_BYTES) {
@@ -190,19 +243,72 @@ mod tests {
         StateDir::new(directory.path().to_owned())
     }
 
+    fn of(key: &HostPrivateKey) -> HostFile {
+        let (host_id, name) = ("host_1".parse().unwrap(), "Rack 7".to_owned());
+        HostFile { host_id, name, trust: Digest::of(b"trust"), key: key.public() }
+    }
+
     #[test]
     fn the_key_that_is_stored_is_loaded() {
         let directory = tempfile::tempdir().unwrap();
         let key = HostPrivateKey::generate().unwrap();
         store_key(&state(&directory), &key).unwrap();
-        assert!(load_key(&state(&directory)).unwrap().public() == key.public());
+        let identity = of(&key).identity(&state(&directory)).unwrap();
+        assert!(identity.key.public() == key.public());
+    }
+
+    #[test]
+    fn another_key_is_not_taken_for_the_hosts() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = state(&directory);
+        store_key(&state, &HostPrivateKey::generate().unwrap()).unwrap();
+        let host = of(&HostPrivateKey::generate().unwrap());
+        let error = host.identity(&state).err().unwrap().to_string();
+        assert!(error.contains("is not the key that this host was enrolled with"), "{error}");
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_other_length_of_host_json_and_host_key_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = state(&directory);
+        let key = HostPrivateKey::generate().unwrap();
+        let host = of(&key);
+        host.store(&state).unwrap();
+        store_key(&state, &key).unwrap();
+        for path in [state.host(), state.host_key()] {
+            let good = fs::read(&path).unwrap();
+            let flips = (0..good.len() * 8).map(|bit| {
+                let mut bad = good.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                bad
+            });
+            let lengths = (0..good.len()).map(|length| good[..length].to_vec());
+            let longer = [&good[..], &good[..1]].concat();
+            let zeros = vec![0; good.len()];
+            for bad in flips.chain(lengths).chain([longer, zeros, Vec::new()]) {
+                overwrite(&path, &bad);
+                let loaded = HostFile::load(&state).and_then(|host| Ok((host.identity(&state)?, host)));
+                // A line end more or less, and a bit that X25519 ignores, change nothing.
+                match loaded {
+                    Ok((identity, named)) => assert!(identity.key.public() == key.public() && named == host),
+                    Err(error) => assert!(matches!(error, HostError::Damaged(_) | HostError::OtherKey(_))),
+                }
+            }
+            overwrite(&path, &good);
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "damages state on purpose")]
+    fn overwrite(path: &Path, bytes: &[u8]) {
+        fs::write(path, bytes).unwrap();
     }
 
     #[test]
     fn a_key_that_others_may_read_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let state = state(&directory);
-        store_key(&state, &HostPrivateKey::generate().unwrap()).unwrap();
+        let key = HostPrivateKey::generate().unwrap();
+        store_key(&state, &key).unwrap();
         for mode in [0o644, 0o640, 0o620, 0o604] {
             fs::set_permissions(state.host_key(), fs::Permissions::from_mode(mode)).unwrap();
             let error = load_key(&state).err().unwrap().to_string();

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miosa_injector::State;
-use miosa_snapshot::HostIdentity;
 use nix::fcntl::Flock;
 use tokio::net::UnixListener;
 use tokio::runtime::{Builder, Handle};
@@ -23,7 +22,7 @@ use crate::disk::{self, DiskError};
 use crate::dropped::DropDoor;
 use crate::failure::in_one_line;
 use crate::generation::Current;
-use crate::host::{self, HostError, HostFile};
+use crate::host::{HostError, HostFile};
 use crate::hygiene::Memory;
 use crate::intake::{self, Intake, Queue, RestoreError, Shared, Sockets};
 use crate::ledger::Ledger;
@@ -133,7 +132,7 @@ impl Daemon {
     ) -> Result<Self, ServeError> {
         let file = HostFile::load(&settings.state)?;
         check_state_directory(settings.state.path())?;
-        let identity = HostIdentity { id: file.host_id.clone(), key: host::load_key(&settings.state)? };
+        let identity = file.identity(&settings.state)?;
         let state_lock = lock(disk::lock_directory(settings.state.path())?, settings.state.path())?;
         let runtime_lock = runtime_dir::take(settings.runtime.path())?;
 

@@ -71,7 +71,8 @@ impl World {
         let pinned = Digest::of(&trust);
         TrustStore::load(state.trust(), pinned).unwrap().0.take(&trust).unwrap();
         Floors::new(state.floors()).write(&GROUND).unwrap();
-        let file = HostFile { host_id: "host_1".parse().unwrap(), name: "one".to_owned(), trust: pinned };
+        let (host_id, name) = ("host_1".parse().unwrap(), "one".to_owned());
+        let file = HostFile { host_id, name, trust: pinned, key: key.public() };
         let (clock, hands) = Hands::at(NOW);
         let shared = Shared { current: Arc::default(), ledger: Arc::default(), clock };
         Self { _directory: directory, state, key, file, publisher, hands, shared, calls: Arc::default() }
