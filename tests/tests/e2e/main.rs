@@ -6,6 +6,7 @@ mod containers;
 mod crash;
 mod faults;
 mod foreign;
+mod increments;
 mod isolation;
 mod layers;
 mod outage;
