@@ -48,6 +48,11 @@ impl Cache {
         Ok(cache)
     }
 
+    /// The cache in these directories as they are, to be looked at only.
+    pub(crate) fn at(directory: PathBuf, quarantine: PathBuf) -> Self {
+        Self { directory, quarantine }
+    }
+
     /// A file in the directory's place is moved to where it is found and set aside.
     fn make_quarantine(&self) -> Result<(), DiskError> {
         if self.quarantine.symlink_metadata().is_ok_and(|metadata| !metadata.is_dir()) {
@@ -81,16 +86,24 @@ impl Cache {
 
     /// Looks at what is there. Files half written when the daemon was stopped are removed.
     pub(crate) fn contents(&self) -> Result<Contents, DiskError> {
+        for Entry { path, name, .. } in disk::entries(&self.directory)? {
+            if name.is_some_and(|name| name.starts_with(TEMPORARY_PREFIX)) {
+                // Where it can't be removed, as on a read-only disk, it disturbs nothing.
+                let _left_over = disk::remove_entry(&path);
+            }
+        }
+        self.look()
+    }
+
+    /// Looks at what is there, and leaves it as it is.
+    pub(crate) fn look(&self) -> Result<Contents, DiskError> {
         let mut contents = Contents { updates: Vec::new(), heartbeat: None, foreign: Vec::new() };
         for Entry { path, name, is_file } in disk::entries(&self.directory)? {
             let name = name.unwrap_or_default();
-            if path == self.quarantine {
+            if path == self.quarantine || name.starts_with(TEMPORARY_PREFIX) {
                 continue;
             }
-            if name.starts_with(TEMPORARY_PREFIX) {
-                // Where it can't be removed, as on a read-only disk, it disturbs nothing.
-                let _left_over = disk::remove_entry(&path);
-            } else if is_file && name == HEARTBEAT {
+            if is_file && name == HEARTBEAT {
                 contents.heartbeat = Some(path);
             } else if is_file && is_update(&name) {
                 contents.updates.push(path);

@@ -55,6 +55,8 @@ pub enum Command {
     Link,
     /// Hand an update, or a trust document, to `serve`
     Push(Push),
+    /// Say what an update or a trust document is, and whether this host would accept it now
+    Verify(Verify),
     /// Show what `serve` holds and how it fares
     Status(Print),
     /// List the resources that `serve` serves
@@ -90,6 +92,17 @@ pub struct Enroll {
 /// What to hand over.
 #[derive(Debug, Args)]
 pub struct Push {
+    /// The envelope, exactly as it was published
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How to print
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// What to verify.
+#[derive(Debug, Args)]
+pub struct Verify {
     /// The envelope, exactly as it was published
     #[arg(value_name = "FILE")]
     pub file: PathBuf,

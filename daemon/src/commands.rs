@@ -1,7 +1,8 @@
-//! The commands that ask a running `serve` and print what it says: JSON for programs, words for
-//! people. They hold no secret and change nothing but by handing `serve` an update.
+//! The commands that print what a running `serve` says, or what it would say: JSON for programs, words
+//! for people. They change nothing but by handing `serve` an update; only `verify` reads a secret.
 
 mod push;
+mod verify;
 mod words;
 
 use std::io::{self, Write as _};
@@ -15,11 +16,14 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Builder;
 
 pub use push::push;
+pub use verify::verify;
 
 use crate::admin::{ResourceList, StatusReport};
 use crate::cli::{Explain, Print};
 use crate::client::{Answer, Client, ClientError};
 use crate::disk::DiskError;
+use crate::host::HostError;
+use crate::serve::StateUnusable;
 use crate::settings::Settings;
 
 /// Why a command has nothing to show.
@@ -48,6 +52,15 @@ pub enum CommandError {
     /// The file to push is neither an update nor a trust document.
     #[error("cannot push {0}: it is neither an update nor a trust document")]
     NoEnvelope(PathBuf),
+    /// The file that was verified would not be accepted; why was printed.
+    #[error("this host would not accept it: {0}")]
+    NotAcceptable(String),
+    /// The enrollment, which it takes to verify anything.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The state directory can't be read.
+    #[error(transparent)]
+    State(#[from] StateUnusable),
     /// No event loop.
     #[error("cannot start the event loop")]
     Runtime(#[source] io::Error),

@@ -59,6 +59,31 @@ pub(crate) fn replace_copies(paths: &[&Path], bytes: &[u8]) -> Result<(), DiskEr
     sync_directory(&directory).map_err(|source| DiskError { attempt: "write", path: path.to_owned(), source })
 }
 
+/// Writes over a file that has this length already, and waits for the disk: one sync in the place of
+/// two. Not for a file that is alone: a power cut can leave it neither the old nor the new one, so only
+/// for copies that tell when they are torn, one at a time. False: what stands there is not such a file,
+/// or has other names under which the old bytes may be wanted; nothing was written.
+pub(crate) fn overwrite(path: &Path, bytes: &[u8]) -> Result<bool, DiskError> {
+    let failed = |source| DiskError { attempt: "write", path: path.to_owned(), source };
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let file = match OpenOptions::new().write(true).custom_flags(flags.bits()).open(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {
+            return Ok(false);
+        }
+        opened => opened.map_err(failed)?,
+    };
+    let metadata = file.metadata().map_err(failed)?;
+    let has_length = u64::try_from(bytes.len()).is_ok_and(|length| length == metadata.len());
+    if !metadata.is_file() || metadata.nlink() != 1 || !has_length {
+        return Ok(false);
+    }
+    (&file).write_all(bytes).map_err(failed)?;
+    #[cfg(test)]
+    faults::check_sync().map_err(failed)?;
+    file.sync_data().map_err(failed)?;
+    Ok(true)
+}
+
 /// Reads a regular file of at most `limit` bytes, and no link. The bytes are wiped when dropped, since
 /// they may be a key.
 pub(crate) fn read(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, DiskError> {
@@ -366,6 +391,17 @@ pub(crate) mod faults {
     /// From here on this path can't be read; `None`: all can.
     pub(crate) fn make_unreadable(path: Option<PathBuf>) {
         FAULTY.set(path);
+    }
+
+    thread_local!(static UNSYNCABLE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
+
+    /// From here on nothing that was written over reaches the disk, or everything does again.
+    pub(crate) fn make_unsyncable(is_unsyncable: bool) {
+        UNSYNCABLE.set(is_unsyncable);
+    }
+
+    pub(super) fn check_sync() -> io::Result<()> {
+        if UNSYNCABLE.get() { Err(Errno::EIO.into()) } else { Ok(()) }
     }
 
     pub(super) fn check(path: &Path) -> io::Result<()> {

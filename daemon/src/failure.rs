@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::commands::CommandError;
 use crate::enroll::EnrollError;
+use crate::host::HostError;
 use crate::hygiene::HygieneError;
 use crate::link::LinkError;
 use crate::serve::ServeError;
@@ -50,6 +51,7 @@ impl Failure {
             Self::Settings(_) => true,
             Self::Serve(error) => error.is_configuration(),
             Self::Link(error) => error.is_configuration(),
+            Self::Command(CommandError::Host(error)) => !matches!(error, HostError::Disk(_)),
             Self::Hygiene(_) | Self::Enroll(_) | Self::Command(_) => false,
         };
         ExitCode::from(if configuration { EX_CONFIG } else { 1 })

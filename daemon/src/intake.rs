@@ -8,6 +8,7 @@ mod offered;
 mod queue;
 mod record;
 mod refused;
+mod rehearsal;
 mod restore;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub(crate) use offered::{Claim, Offer, Origin, Tell, claimed};
 pub(crate) use queue::Queue;
 pub(crate) use record::numbered;
 pub(crate) use refused::Refused;
+pub(crate) use rehearsal::{Claimed, Rehearsal};
 pub(crate) use restore::RestoreError;
 
 use crate::age::Freshness;
@@ -79,6 +81,14 @@ pub(crate) struct Accepted {
     pub(crate) verdict: &'static str,
 }
 
+/// An update that could be accepted now.
+struct Weighed {
+    update: Verified,
+    verdict: Verdict,
+    /// What would be served then; none: nothing would change.
+    content: Option<Arc<Content>>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum KnownFloor {
     At(Mark),
@@ -107,22 +117,38 @@ impl Intake {
 
     fn try_update(&mut self, bytes: &[u8]) -> Result<Accepted, Refused> {
         let now = self.shared.clock.now();
-        let update = self.open(bytes, Admission::New { now_ms: now.unix_ms })?;
-        let held = self.standing_held();
-        let verdict = judge(&update, held.as_ref(), self.floor.check(now))?;
-        let base = self.standing_content();
-        let Some(content) = Self::decode(base.as_ref(), &update, verdict)? else {
+        let Weighed { update, verdict, content } = self.weigh(bytes, now)?;
+        let Some(content) = content else {
             return Ok(Accepted { verdict: "unchanged" });
         };
-        if verdict == Verdict::Extend {
-            self.increments.check_room(bytes.len())?;
-        }
-        let held = Held::after(held.as_ref(), &update);
+        let held = Held::after(self.standing_held().as_ref(), &update);
         self.make_durable(&update, bytes, &held)?;
         self.note_increments(update.statement().kind, bytes.len());
         self.swap(&update, content, Source::Update, now);
         self.remove_superseded(update.statement());
         Ok(Accepted { verdict: word(verdict) })
+    }
+
+    /// What an answer need not wait for.
+    pub(crate) fn settle(&mut self) {
+        if let Err(error) = self.floors.settle() {
+            // The other copy holds; this one is tried again with the next update.
+            let error = in_one_line(&error);
+            tracing::warn!(event = "floor_not_doubled", error, "one copy of the floor could not be written");
+        }
+    }
+
+    /// Everything that can be said of an update before anything is changed.
+    fn weigh(&mut self, bytes: &[u8], now: Now) -> Result<Weighed, Refused> {
+        let update = self.open(bytes, Admission::New { now_ms: now.unix_ms })?;
+        let held = self.standing_held();
+        let verdict = judge(&update, held.as_ref(), self.floor.check(now))?;
+        let base = self.standing_content();
+        let content = Self::decode(base.as_ref(), &update, verdict)?;
+        if verdict == Verdict::Extend {
+            self.increments.check_room(bytes.len())?;
+        }
+        Ok(Weighed { update, verdict, content })
     }
 
     fn try_trust(&mut self, bytes: &[u8]) -> Result<Accepted, Refused> {
@@ -220,7 +246,7 @@ impl Intake {
     fn make_durable(&mut self, update: &Verified, bytes: &[u8], held: &Held) -> Result<(), Refused> {
         self.cache.store(update.statement(), bytes)?;
         let mark = self.floor.raised_to(held.floor(), self.trust.version());
-        self.floors.write(&mark)?;
+        self.floors.raise(&mark)?;
         self.floor = KnownFloor::At(mark);
         self.held = Some(*held);
         Ok(())

@@ -43,6 +43,10 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Command::Link => link::run(&settings)?,
         Command::Push(what) => commands::push(&settings, what)?,
+        Command::Verify(what) => {
+            let _the_host_key_is_on_disk_too = hygiene::keep_out_of_swap();
+            commands::verify(&settings, what)?;
+        }
         Command::Status(print) => commands::status(&settings, *print)?,
         Command::Resources(print) => commands::resources(&settings, *print)?,
         Command::Explain(what) => commands::explain(&settings, what)?,

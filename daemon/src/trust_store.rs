@@ -52,7 +52,12 @@ impl TrustStore {
     /// read may be good: it and all after it stay as they are.
     pub(crate) fn load(directory: PathBuf, pinned: Digest) -> Result<(Self, Vec<BrokenLink>), DiskError> {
         disk::make_private_directory(&directory)?;
-        let mut store = Self { directory, pinned, trust: None, chain: BTreeSet::new(), unread: None };
+        Self::look(directory, pinned)
+    }
+
+    /// The same without making the directory: nothing on disk is changed.
+    pub(crate) fn look(directory: PathBuf, pinned: Digest) -> Result<(Self, Vec<BrokenLink>), DiskError> {
+        let mut store = Self::empty(directory, pinned);
         let mut broken = Vec::new();
         for path in store.files()? {
             match store.follow_file(&path) {
@@ -65,6 +70,11 @@ impl TrustStore {
             }
         }
         Ok((store, broken))
+    }
+
+    /// A chain of which nothing is known yet.
+    pub(crate) fn empty(directory: PathBuf, pinned: Digest) -> Self {
+        Self { directory, pinned, trust: None, chain: BTreeSet::new(), unread: None }
     }
 
     /// The file at which reading the chain ended early, if it did and nothing was taken since.
@@ -80,6 +90,14 @@ impl TrustStore {
     /// The version of that document; 0 where there is none.
     pub(crate) fn version(&self) -> u64 {
         self.trust.as_ref().map_or(0, Trust::version)
+    }
+
+    /// Whether a document would be taken. None: it is no news.
+    pub(crate) fn would_take(&self, bytes: &[u8]) -> Result<Option<Trust>, TrustError> {
+        if self.chain.contains(&Digest::of(bytes)) {
+            return Ok(None);
+        }
+        self.follow(bytes).map(Some)
     }
 
     /// The file of that document.

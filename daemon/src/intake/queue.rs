@@ -54,6 +54,9 @@ fn work(mut intake: Intake, mut jobs: mpsc::Receiver<Job>) {
         let verdict = intake.take(&offer, &origin, tell);
         // Whoever asked may have hung up; what was accepted stays accepted.
         let _nobody_waits = reply.send(verdict);
+        if jobs.is_empty() {
+            intake.settle();
+        }
     }
 }
 

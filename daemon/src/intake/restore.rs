@@ -26,12 +26,12 @@ pub struct RestoreError(#[from] DiskError);
 
 /// What the cache has come to so far.
 #[derive(Default)]
-struct Chain {
-    held: Option<Held>,
+pub(super) struct Chain {
+    pub(super) held: Option<Held>,
     /// The last update that was applied, and what is served after it.
-    tip: Option<(Verified, Arc<Content>)>,
+    pub(super) tip: Option<(Verified, Arc<Content>)>,
     /// What stands on top of the last full update.
-    increments: Increments,
+    pub(super) increments: Increments,
     /// Something that may be good could not be read, so what does not fit may be good as well.
     is_in_doubt: bool,
 }
@@ -184,7 +184,7 @@ impl Intake {
     }
 
     /// Applies a cached update, if it verifies and fits what was read before it.
-    fn extend(&mut self, chain: &mut Chain, path: &Path, now: Now) -> Result<(), Refused> {
+    pub(super) fn extend(&mut self, chain: &mut Chain, path: &Path, now: Now) -> Result<(), Refused> {
         let bytes = self.cache.read(path)?;
         let update = self.open(&bytes, Admission::Cached)?;
         // The chain is judged from its own beginning; its end is compared with the floor.
@@ -230,7 +230,7 @@ impl Intake {
     }
 
     /// Position only: a lost heartbeat makes what is held older, not another.
-    fn is_below_floor(&self, chain: &Chain) -> bool {
+    pub(super) fn is_below_floor(&self, chain: &Chain) -> bool {
         match (self.floor, &chain.held) {
             (KnownFloor::At(Mark { floor, .. }), Some(held)) => {
                 (held.epoch, held.version) < (floor.epoch, floor.version)

@@ -739,3 +739,107 @@ fn a_floor_that_cannot_be_read_just_now_costs_no_file() {
     assert_eq!(world.greeting().unwrap(), "kept");
     assert_eq!(world.image(), before);
 }
+
+#[test]
+fn after_256_increments_a_full_update_is_asked_for_while_they_are_still_taken() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let host: HostId = "host_1".parse().unwrap();
+    let because = |world: &World| Position::now(&host, &world.shared).need_full_because;
+    let mut last = world.publisher.full(1, greeting("grown"));
+    intake.take_update(&last).unwrap();
+    for version in 2..=257 {
+        assert_eq!(because(&world), None, "version {version}");
+        last = world.publisher.incremental(version, version - 1, &last, &Change::default());
+        intake.take_update(&last).unwrap();
+    }
+    assert_eq!(because(&world).as_deref(), Some("many_increments"));
+    let mut intake = world.start();
+    assert_eq!(because(&world).as_deref(), Some("many_increments"), "counted again at a start");
+    last = world.publisher.incremental(258, 257, &last, &Change::default());
+    intake.take_update(&last).unwrap();
+    assert_eq!(world.greeting().unwrap(), "grown");
+    assert_eq!(world.cached().len(), 258);
+
+    intake.take_update(&world.publisher.full(259, greeting("whole"))).unwrap();
+    assert_eq!(because(&world), None);
+    assert_eq!(world.cached().len(), 1);
+}
+
+#[test]
+fn no_more_than_1024_increments_are_kept_and_a_full_update_makes_room() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let mut last = world.publisher.full(1, greeting("grown"));
+    intake.take_update(&last).unwrap();
+    intake.increments = (0..1_023).fold(intake.increments, |increments, _| {
+        increments.after(Kind::Incremental { from: 0, prev: Digest::of(b"") }, 1)
+    });
+    last = world.publisher.incremental(2, 1, &last, &Change::default());
+    intake.take_update(&last).unwrap();
+    let next = world.publisher.incremental(3, 2, &last, &Change::default());
+    let refused = intake.take_update(&next).unwrap_err();
+    assert_eq!(refused.name(), "too_many_increments");
+    assert_eq!(refused.status_and_code().1, "need_full");
+    assert_eq!(world.greeting().unwrap(), "grown");
+    intake.take_update(&world.publisher.heartbeat(2, &last)).unwrap();
+    intake.take_update(&world.publisher.full(3, greeting("whole"))).unwrap();
+    assert_eq!(world.greeting().unwrap(), "whole");
+}
+
+#[test]
+fn both_sides_of_an_equivocation_are_kept_as_evidence() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let held = world.publisher.full(1, greeting("held"));
+    intake.take_update(&held).unwrap();
+    let other = world.publisher.full(1, greeting("other"));
+    for _again in 0..2 {
+        assert_eq!(name(intake.take_update(&other)), "equivocation");
+    }
+    let kept = |which: &str, bytes: &[u8]| format!("update-{which}-{}.json", Digest::of(bytes));
+    let names = [kept("held", &held), kept("refused", &other)];
+    assert_eq!(world.shared.ledger.facts().evidence, names);
+    assert_eq!(fs::read(world.state.evidence().join(&names[0])).unwrap(), held);
+    assert_eq!(fs::read(world.state.evidence().join(&names[1])).unwrap(), other);
+    intake.take_update(&world.publisher.full(2, greeting("next"))).unwrap();
+    world.start();
+    assert_eq!(world.shared.ledger.facts().evidence, names, "told after a restart too");
+}
+
+#[test]
+fn what_a_start_found_is_confirmed_by_the_next_update_or_heartbeat_and_by_no_replay() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let full = world.publisher.full(1, greeting("held"));
+    intake.take_update(&full).unwrap();
+    let mut intake = world.start();
+    let source = |world: &World| world.shared.current.generation().unwrap().source;
+    assert_eq!(source(&world), Source::Cache);
+    intake.take_update(&full).unwrap();
+    assert_eq!(source(&world), Source::Cache, "the same bytes again prove nothing");
+    world.pass(MINUTE);
+    intake.take_update(&world.publisher.heartbeat(1, &full)).unwrap();
+    assert_eq!(source(&world), Source::Update);
+}
+
+#[test]
+fn a_state_directory_that_is_gone_is_one_alarm_and_what_is_held_is_served() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    intake.take_update(&world.publisher.full(1, greeting("held"))).unwrap();
+    fs::remove_dir_all(world.state.path()).unwrap();
+    for version in 2..4 {
+        let next = world.publisher.full(version, greeting("next"));
+        assert_eq!(name(intake.take_update(&next)), "not_durable");
+    }
+    let facts = world.shared.ledger.facts();
+    assert_eq!(facts.alarms["state_missing"], 1);
+    let message = facts.last_refusal.unwrap().message;
+    assert!(
+        message.contains("was removed or moved: put it back, or stop the daemon and enroll"),
+        "{message}"
+    );
+    assert_eq!(world.greeting().unwrap(), "held");
+    assert!(!world.state.path().exists(), "nothing is made in its place");
+}

@@ -155,12 +155,9 @@ impl Carrier {
                 backoff.reset();
                 useless_in_a_row = 0;
             }
-            let needed_full = position.need_full;
             position = self.position().await?;
             standings.send_replace(Some(Standing::at(&position, refusal)));
             match useless {
-                // It goes on serving and takes more meanwhile, so this is asked for once a session.
-                None if position.need_full && !needed_full => return Err(SessionEnd::NeedFull),
                 // Without trust too it takes everything, which the control plane begins with the trust.
                 Some(code) if code == NEED_FULL || code == NO_TRUST => return Err(SessionEnd::NeedFull),
                 Some(code) if useless_in_a_row >= MAX_USELESS => return Err(SessionEnd::Useless(code)),

@@ -18,6 +18,9 @@ pub(super) struct Standing {
     pub(super) epoch: Option<u64>,
     pub(super) version: Option<u64>,
     pub(super) digest: Option<Digest>,
+    /// Whether a full update is needed: the control plane sends it on the same stream.
+    #[serde(skip_serializing_if = "is_not")]
+    pub(super) need_full: bool,
     /// What was refused last, if that was the last that happened.
     pub(super) error: Option<Refusal>,
 }
@@ -32,9 +35,14 @@ pub(super) struct Refusal {
 impl Standing {
     /// A position, and what was refused just now.
     pub(super) fn at(position: &Position, error: Option<Refusal>) -> Self {
-        let Position { epoch, version, digest, .. } = *position;
-        Self { epoch, version, digest, error }
+        let Position { epoch, version, digest, need_full, .. } = *position;
+        Self { epoch, version, digest, need_full, error }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_not(flag: &bool) -> bool {
+    !flag
 }
 
 /// Reports each new standing, on a connection that is kept. Returns when there will be none.

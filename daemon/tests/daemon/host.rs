@@ -142,6 +142,10 @@ impl Host {
         self.serve.take().unwrap().end(Signal::SIGTERM)
     }
 
+    pub(crate) fn is_running(&self) -> bool {
+        self.serve.is_some()
+    }
+
     /// Ends `serve` as a crash does.
     pub(crate) fn kill(&mut self) {
         self.serve.take().unwrap().end(Signal::SIGKILL);

@@ -18,3 +18,4 @@ mod link;
 mod publisher;
 mod serving;
 mod sockets;
+mod verify;
