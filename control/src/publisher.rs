@@ -17,6 +17,7 @@ mod applied;
 mod build;
 mod due;
 mod fleet;
+mod in_force;
 mod increments;
 mod issue;
 mod look;
@@ -43,6 +44,7 @@ pub(crate) use applied::{Applied, Change};
 pub(crate) use build::state_of;
 pub(crate) use fleet::{Holding, Version};
 pub(crate) use sealer::SignerError;
+pub(crate) use stream::Told;
 
 use due::{Batch, Due};
 use fleet::Fleet;
@@ -219,16 +221,20 @@ impl Publisher {
         hosts.iter().cloned().collect()
     }
 
-    async fn find_due(&self, look: &mut Look, due: &mut Due) -> Result<(), StoreError> {
+    async fn find_due(&self, look: &mut Look, due: &mut Due) -> Result<(), PublishError> {
         let Touched { hosts, tenants, changed, trust } = look.gather(&self.0.store).await?;
         let mut hosts = hosts.clone();
         for tenant in tenants {
             hosts.extend(self.0.store.hosts_of_tenant(tenant).await?);
         }
         if *trust {
-            // A new epoch reaches every host.
-            self.0.sealer.forget_signer();
-            hosts.extend(self.0.store.enrolled_hosts().await?);
+            // A new document reaches every host, with a state that was signed under it.
+            let known = self.0.sealer.trust_version();
+            let in_force = self.0.sealer.read_again(&self.0.store).await?;
+            if in_force.version() != known {
+                due.hurry();
+            }
+            hosts.extend(self.0.store.hosts_not_under(in_force.version()).await?);
         }
         hosts.append(&mut self.0.asked.lock().unwrap_or_else(PoisonError::into_inner));
         due.add(hosts, changed);

@@ -74,9 +74,10 @@ CREATE UNIQUE INDEX profiles_by_name ON profiles (tenant_id, workspace_id, proje
 CREATE UNIQUE INDEX profiles_default ON profiles (tenant_id, workspace_id, project_id) WHERE is_default = 1;
 CREATE INDEX profiles_in_order ON profiles (tenant_id, created_at, id);
 
--- Hosts. A host without public_key has not enrolled yet. beat_at is the time of the newest heartbeat
--- issued to it, before which nothing else may be issued; what follows is what the host last said
--- about itself.
+-- Hosts. A host without public_key has not enrolled yet. pinned_trust is the trust document that its join
+-- token names, the first that it is sent; beat_at is the time of the newest heartbeat issued to it, before
+-- which nothing else may be issued; what follows is what the host last said about itself. highest_* is the
+-- latest state that it ever said it holds; regressed_* is from when it said that it holds an earlier one.
 CREATE TABLE hosts (
     id               TEXT COLLATE "C" PRIMARY KEY NOT NULL,
     name             TEXT COLLATE "C" NOT NULL,
@@ -86,6 +87,7 @@ CREATE TABLE hosts (
     created_at       BIGINT NOT NULL,
     enrolled_at      BIGINT,
     revoked_at       BIGINT,
+    pinned_trust     BIGINT NOT NULL,
     beat_at          BIGINT NOT NULL DEFAULT 0,
     last_seen_at     BIGINT,
     reported_epoch   BIGINT,
@@ -93,7 +95,14 @@ CREATE TABLE hosts (
     reported_digest  BYTEA,
     error_code       TEXT COLLATE "C",
     error_message    TEXT COLLATE "C",
-    error_at         BIGINT
+    error_at         BIGINT,
+    reported_trust   BIGINT,
+    highest_epoch    BIGINT NOT NULL DEFAULT 0,
+    highest_version  BIGINT NOT NULL DEFAULT 0,
+    regressions      BIGINT NOT NULL DEFAULT 0,
+    regressed_at     BIGINT,
+    regressed_from   TEXT COLLATE "C",
+    regressed_to     TEXT COLLATE "C"
 );
 CREATE UNIQUE INDEX hosts_by_name ON hosts (name) WHERE revoked_at IS NULL;
 CREATE UNIQUE INDEX hosts_by_token ON hosts (token_hash);
@@ -144,7 +153,8 @@ CREATE INDEX runs_by_expiry ON runs (expires_at);
 -- The newest update issued to each host, as a full one. Versions are counted per host and never lowered.
 -- content is a hash of the state inside, by which the publisher sees that nothing changed; increment is
 -- the digest of the incremental update that the same version was issued as too, empty if it was not;
--- positions is JSON, tenant → the change number that the state includes.
+-- positions is JSON, tenant → the change number that the state includes; trust is the version of the
+-- trust document that it was signed under.
 CREATE TABLE host_updates (
     host_id    TEXT COLLATE "C" PRIMARY KEY NOT NULL REFERENCES hosts (id) ON DELETE CASCADE,
     epoch      BIGINT NOT NULL,
@@ -155,7 +165,8 @@ CREATE TABLE host_updates (
     positions  TEXT COLLATE "C" NOT NULL,
     envelope   BYTEA NOT NULL,
     issued_at  BIGINT NOT NULL,
-    expires_at BIGINT NOT NULL
+    expires_at BIGINT NOT NULL,
+    trust      BIGINT NOT NULL
 );
 
 -- Trust documents as signed, and the private keys that are online, sealed by the master key.

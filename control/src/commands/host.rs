@@ -29,7 +29,7 @@ async fn create(store: &Store, name: String) -> Result<(), CommandError> {
     let token = Token::generate(TokenKind::Join)?;
     let expires_at = Millis::now().plus(JOIN_TOKEN_LIFETIME);
     let write = store.begin(&origin()).await?;
-    match write.create_host(&name, &token.hash(), expires_at).await? {
+    match write.create_host(&name, &token.hash(), expires_at, trust.version).await? {
         HostCreated::Yes(_) => print_line(&format!("{}.{}", token.expose(), HEXLOWER.encode(&trust.digest))),
         HostCreated::NameTaken => Err(CommandError::HostNameTaken(name)),
     }

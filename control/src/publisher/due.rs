@@ -36,6 +36,12 @@ impl Due {
         }
     }
 
+    /// Whatever kept hosts waiting may be over: all are due at once.
+    pub(super) fn hurry(&mut self) {
+        let now = Instant::now();
+        self.0.values_mut().for_each(|due| due.at = now);
+    }
+
     /// At most `limit` hosts whose time has come, those that `is_first` before the others. They stay
     /// due until they are settled.
     pub(super) fn batch(&self, limit: usize, is_first: impl Fn(&HostId) -> bool) -> Batch {
@@ -101,6 +107,8 @@ mod tests {
             assert_eq!(before.elapsed(), Duration::from_millis(expected));
             due.settle(&[host("b")], &BTreeSet::from([host("b")]));
         }
+        due.hurry();
+        assert_eq!(due.batch(10, |_| false).hosts, [host("b")]);
         assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
     }
 

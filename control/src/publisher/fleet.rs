@@ -68,6 +68,8 @@ pub(super) struct Published {
     increment: Option<Digest>,
     pub(super) issued_at: Millis,
     pub(super) expires_at: Millis,
+    /// The version of the trust document that it was signed under.
+    pub(super) trust: u64,
     /// Its line, while the host is connected and has not been sent it: idle hosts should not keep
     /// their states in memory here.
     line: Option<Bytes>,
@@ -212,6 +214,7 @@ impl HostView {
                 increment: issued.increment,
                 issued_at: issued.issued_at,
                 expires_at: issued.expires_at,
+                trust: issued.trust,
                 line,
             });
         }
@@ -354,6 +357,7 @@ mod tests {
             positions: Positions::new(),
             issued_at: Millis(0),
             expires_at: Millis(0),
+            trust: 1,
         }
     }
 

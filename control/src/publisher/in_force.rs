@@ -36,7 +36,9 @@ pub(crate) enum NoSigner {
     #[error("trust document {version} expired at {at}; run `miosa-control trust rotate`")]
     TrustExpired { version: u64, at: String },
     /// There is one, but too old.
-    #[error("every signer that is online here has expired, the last one at {at}; run `miosa-control trust rotate --new-signer`")]
+    #[error(
+        "every signer that is online here has expired, the last one at {at}; run `miosa-control trust rotate --new-signer`"
+    )]
     SignersExpired { at: String },
     /// There is none.
     #[error(

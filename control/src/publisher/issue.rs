@@ -12,7 +12,7 @@ use std::thread::available_parallelism;
 use bytes::{Bytes, BytesMut};
 use miosa_injector::model::{Resource, TenantId};
 use miosa_injector::{Change, Records};
-use miosa_snapshot::{ContentKey, Digest, HostId, HostPublicKey, SealError, Times};
+use miosa_snapshot::{ContentKey, Digest, HostId, HostPublicKey, OutOfScope, SealError, Times};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::build::{Missing, Needed, Shelves};
@@ -66,6 +66,8 @@ enum Looked {
     Again(NewUpdate, Digest),
     /// No update can be made for it.
     Failed(SealError),
+    /// The signer may not speak for a tenant on it.
+    OutOfScope(OutOfScope),
 }
 
 /// A new version for a host.
@@ -85,10 +87,10 @@ impl Publisher {
         changed: &BTreeSet<String>,
         want: Want,
     ) -> Result<BTreeSet<HostId>, PublishError> {
-        let signer = self.0.sealer.signer(&self.0.store).await?;
+        let signer = self.0.sealer.signer_of_now(&self.0.store).await?;
         let is_current = |host: &HostToServe| {
             let newest = host.newest.as_ref().filter(|_| want == Want::Changes);
-            newest.is_some_and(|newest| newest.epoch == signer.epoch && newest.positions == host.positions)
+            newest.is_some_and(|newest| signer.is_current(newest) && newest.positions == host.positions)
         };
         let mut slices = self.0.store.slices(hosts, changed, is_current).await?;
         let number = |tenant: &String| slices.numbers.get(tenant).map(|number| (tenant.clone(), *number));
@@ -185,6 +187,14 @@ impl Round {
                     fleet.fail(&host.id, Chain(&error).to_string());
                     failed.insert(host.id);
                 }
+                Looked::OutOfScope(OutOfScope { tenant }) => {
+                    let failure = format!(
+                        "no signer that is online may speak for tenant {tenant}; run `miosa-control trust rotate --new-signer`"
+                    );
+                    tracing::error!(host_id = %host.id, "cannot make an update: {failure}");
+                    fleet.fail(&host.id, failure);
+                    failed.insert(host.id);
+                }
             }
         }
         self.issue(new, &mut failed).await?;
@@ -258,7 +268,10 @@ impl Round {
             let Needed { records, mut missing } = self.shelves.needed_on(&host.id, &resources);
             missing.extend(left_out.clone());
             host.positions.retain(|tenant, _| !missing.contains_key(tenant));
-            let looked = self.compare(&host, public_key, &Change::full(records));
+            let looked = match self.check_scope(&host, &resources) {
+                Ok(()) => self.compare(&host, public_key, &Change::full(records)),
+                Err(error) => Looked::OutOfScope(error),
+            };
             if let Looked::Failed(SealError::Oversize { .. }) = looked
                 && let Some(tenant) = self.biggest_tenant(&resources)
             {
@@ -269,6 +282,14 @@ impl Round {
             }
             return Seen { host, looked, missing };
         }
+    }
+
+    /// Hosts refuse what speaks for a tenant that the signer may not speak for, in the state before it or
+    /// after.
+    fn check_scope(&self, host: &HostToServe, resources: &[Resource]) -> Result<(), OutOfScope> {
+        let before = host.newest.iter().filter(|newest| self.signer.is_current(newest));
+        let before = before.flat_map(|newest| newest.positions.keys().map(String::as_str));
+        self.signer.check_tenants(resources.iter().map(|resource| resource.tenant_id.as_str()).chain(before))
     }
 
     /// The tenant whose resources take up most; `None` when there are no others, which could do with
@@ -295,7 +316,7 @@ impl Round {
             &payload,
         ]);
         let same = host.newest.as_ref();
-        let same = same.filter(|newest| newest.content == content && newest.epoch == self.signer.epoch);
+        let same = same.filter(|newest| newest.content == content && self.signer.is_current(newest));
         if let (Some(newest), Want::Changes) = (same, self.want) {
             return Looked::Unchanged(newest.clone());
         }
@@ -347,6 +368,7 @@ impl Sealing<'_> {
             positions: host.positions.clone(),
             issued_at: Millis::from_unsigned(times.issued_at),
             expires_at: Millis::from_unsigned(times.expires_at),
+            trust: round.signer.trust,
         };
         Ok(NewUpdate { host_id: host.id.clone(), issued, envelope })
     }
@@ -392,7 +414,7 @@ impl Sealing<'_> {
     /// What the host was issued last, and in which form it holds that.
     fn before(&self) -> Option<(Arc<Remembered>, Digest)> {
         let Self { round, host, .. } = self;
-        let newest = host.newest.as_ref().filter(|newest| newest.epoch == round.signer.epoch)?;
+        let newest = host.newest.as_ref().filter(|newest| round.signer.is_current(newest))?;
         let before = round.publisher.0.memory.recall(&host.id, newest)?;
         let prev = round.publisher.0.fleet.base(&host.id, newest)?;
         (before.signer == round.signer.key_id()).then_some((before, prev))

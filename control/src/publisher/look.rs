@@ -122,6 +122,8 @@ impl Look {
             self.seen.insert(tenant, Seen { up_to: number, beyond: BTreeSet::new() });
         }
         self.touched.hosts.extend(behind);
+        // It may have changed while nobody was here to see it.
+        self.touched.trust = true;
         self.started = true;
         Ok(())
     }

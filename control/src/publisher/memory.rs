@@ -150,6 +150,7 @@ mod tests {
             positions: Positions::new(),
             issued_at: Millis(0),
             expires_at: Millis(0),
+            trust: 1,
         }
     }
 

@@ -6,29 +6,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use miosa_snapshot::{
-    ContentKey, Digest, Draft, HostId, HostPublicKey, KeyId, Kind, MAX_CLOCK_LEAD_MS, MAX_NUMBER, SealError,
-    SigningKey, Times, Trust, TrustError, seal,
+    ContentKey, Digest, Draft, HostId, HostPublicKey, KeyId, Kind, MAX_CLOCK_LEAD_MS, MAX_NUMBER, OutOfScope,
+    SealError, Signer as Listed, SigningKey, Times, Trust, seal,
 };
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::in_force::{InForce, NoSigner};
 use crate::cli::ServeFor;
 use crate::clock::Millis;
-use crate::store::trust::KeyRole;
+use crate::store::updates::Issued;
 use crate::store::{Store, StoreError};
+use crate::trust::chain::ChainError;
 
 /// Makes updates.
 pub(super) struct Sealer {
     fresh_for: Duration,
     serve_for: ServeFor,
-    signer: Mutex<Option<Arc<Signer>>>,
+    in_force: watch::Sender<Option<Arc<InForce>>>,
     content_keys: Mutex<BTreeMap<HostId, KeptKey>>,
 }
 
 /// The key that signs, and what the trust document says about it.
 pub(super) struct Signer {
     key: SigningKey,
+    listed: Listed,
     /// The epoch of the trust document in force.
     pub(super) epoch: u64,
+    /// The version of that document.
+    pub(super) trust: u64,
     /// Until when both are good.
     expires_at: u64,
 }
@@ -40,14 +46,11 @@ pub(crate) enum SignerError {
     #[error("cannot read the signing keys")]
     Store(#[from] StoreError),
     /// Stored trust documents that do not follow from each other.
-    #[error("the stored trust document {version} does not verify")]
-    Trust { version: i64, source: TrustError },
-    /// No trust document at all.
-    #[error("the database holds no trust document")]
-    NoTrust,
+    #[error("cannot tell the trust document in force")]
+    Chain(#[from] ChainError),
     /// Nothing that hosts would accept.
-    #[error("no online signer is trusted at present: each is expired, revoked or kept elsewhere")]
-    NoSigner,
+    #[error(transparent)]
+    NoSigner(#[from] NoSigner),
 }
 
 /// A content key and until when it is used.
@@ -59,7 +62,7 @@ struct KeptKey {
 
 impl Sealer {
     pub(super) fn new(fresh_for: Duration, serve_for: ServeFor) -> Self {
-        Self { fresh_for, serve_for, signer: Mutex::default(), content_keys: Mutex::default() }
+        Self { fresh_for, serve_for, in_force: watch::Sender::new(None), content_keys: Mutex::default() }
     }
 
     /// How often a host hears that its state is still current: three times while it counts as fresh.
@@ -73,21 +76,59 @@ impl Sealer {
         now.plus(margin) > expires_at
     }
 
-    /// The signer, loaded when it is first needed and when the one at hand has expired.
+    /// The signer, read when it is first needed and when the one at hand has expired.
     pub(super) async fn signer(&self, store: &Store) -> Result<Arc<Signer>, SignerError> {
-        let now = Millis::now().unsigned();
-        let kept = self.signer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(signer) = kept.filter(|signer| now < signer.expires_at) {
-            return Ok(signer);
+        let kept = self.in_force.borrow().clone();
+        let kept = match kept {
+            Some(kept) => kept,
+            None => self.read_again(store).await?,
+        };
+        let is_good = |signer: &Signer| Millis::now().unsigned() < signer.expires_at;
+        // Where there is none to sign with, many ask at once.
+        let is_fresh = kept.read_at.elapsed() < ASK_AGAIN;
+        match kept.signer() {
+            Ok(signer) if is_good(&signer) => Ok(signer),
+            Err(error) if is_fresh => Err(error.into()),
+            Ok(_) | Err(_) => Ok(self.read_again(store).await?.signer()?),
         }
-        let signer = Arc::new(load(store, now).await?);
-        *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&signer));
-        Ok(signer)
     }
 
-    /// The trust document may have changed: the signer is loaded again.
-    pub(super) fn forget_signer(&self) {
-        *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// The signer of the trust document that is the newest now: another process may have published one.
+    pub(super) async fn signer_of_now(&self, store: &Store) -> Result<Arc<Signer>, SignerError> {
+        self.learn_of(store, store.trust_version().await?).await?;
+        self.signer(store).await
+    }
+
+    /// Reads the trust document in force again if it is older than this version.
+    pub(super) async fn learn_of(&self, store: &Store, version: u64) -> Result<(), SignerError> {
+        if self.trust_version() < version {
+            self.read_again(store).await?;
+        }
+        Ok(())
+    }
+
+    /// The trust document or the signing keys may have changed: they are read again.
+    pub(super) async fn read_again(&self, store: &Store) -> Result<Arc<InForce>, SignerError> {
+        let read = Arc::new(InForce::read(store).await?);
+        self.in_force.send_if_modified(|in_force| {
+            // Of two that read at once, the later document counts.
+            let is_older = in_force.as_ref().is_some_and(|known| read.version() < known.version());
+            if !is_older {
+                *in_force = Some(Arc::clone(&read));
+            }
+            !is_older
+        });
+        Ok(read)
+    }
+
+    /// The version of the trust document in force, as far as it is known; 0 before it was read.
+    pub(super) fn trust_version(&self) -> u64 {
+        self.in_force.borrow().as_ref().map_or(0, |in_force| in_force.version())
+    }
+
+    /// The trust document in force, and each that follows.
+    pub(super) fn watch_trust(&self) -> watch::Receiver<Option<Arc<InForce>>> {
+        self.in_force.subscribe()
     }
 
     /// The key for the updates of one host. One is used for up to a day, and for one key of the host
@@ -131,6 +172,29 @@ impl Sealer {
 }
 
 impl Signer {
+    pub(super) fn new(key: SigningKey, listed: Listed, trust: &Trust) -> Self {
+        let expires_at = listed.expires_at.min(trust.expires_at());
+        Self { key, epoch: trust.epoch(), trust: trust.version(), expires_at, listed }
+    }
+
+    /// Whether it may speak for every tenant.
+    pub(super) fn speaks_for_all(&self) -> bool {
+        self.listed.tenants.is_none()
+    }
+
+    /// Refuses tenants that it may not speak for.
+    pub(super) fn check_tenants<'a>(
+        &self,
+        tenants: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), OutOfScope> {
+        self.listed.check_tenants(tenants)
+    }
+
+    /// Whether an update was made under the same trust document.
+    pub(super) fn is_current(&self, issued: &Issued) -> bool {
+        issued.trust == self.trust && issued.epoch == self.epoch
+    }
+
     /// Who signs.
     pub(super) fn key_id(&self) -> KeyId {
         self.key.key_id()
@@ -187,29 +251,6 @@ pub(super) fn issue_time(now: Millis, earlier: impl IntoIterator<Item = Millis>)
     earlier.into_iter().filter(|time| *time <= believable).fold(now, Millis::max)
 }
 
-async fn load(store: &Store, now: u64) -> Result<Signer, SignerError> {
-    let mut trust: Option<Trust> = None;
-    for stored in store.trust_documents().await? {
-        let next = match trust {
-            None => Trust::pin(&stored.envelope, &Digest::of(&stored.envelope)),
-            Some(trust) => trust.advance(&stored.envelope),
-        };
-        trust = Some(next.map_err(|source| SignerError::Trust { version: stored.version, source })?);
-    }
-    let trust = trust.ok_or(SignerError::NoTrust)?;
-    for stored in store.signing_keys(KeyRole::Signer).await? {
-        // One that can't be read is as good as none, as long as there is another.
-        let Ok(key) = SigningKey::from_pkcs8(&stored.pkcs8) else { continue };
-        let listed = trust.document().signers.iter().find(|signer| signer.key.key_id() == key.key_id());
-        let Some(listed) = listed.filter(|signer| signer.tenants.is_none()) else { continue };
-        let expires_at = listed.expires_at.min(trust.expires_at());
-        if now < expires_at {
-            return Ok(Signer { key, epoch: trust.epoch(), expires_at });
-        }
-    }
-    Err(SignerError::NoSigner)
-}
-
 /// Between half a day and a day, by the host's id: keys made in one second, as at a start, do not all
 /// end in one second.
 fn lifetime(host: &HostId) -> Duration {
@@ -218,6 +259,8 @@ fn lifetime(host: &HostId) -> Duration {
         .saturating_add(HALF_A_DAY.saturating_mul(u32::from(spread)).checked_div(256).unwrap_or_default())
 }
 
+/// How often the store is asked for a signer while it has none.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 const HALF_A_DAY: Duration = Duration::from_secs(12 * 60 * 60);
 
 #[cfg(test)]

@@ -3,22 +3,25 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use miosa_snapshot::{Digest, HostId, HostPublicKey, SealError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::fleet::{Connection, Holding, Published, Version};
+use super::in_force::InForce;
 use super::issue::{Want, update_line};
 use super::sealer::{issue_time, last_believable};
 use super::{PublishError, Publisher};
 use crate::clock::Millis;
 use crate::report::Chain;
 use crate::store::StoreError;
+use crate::store::enrollment::Enrolled;
 use crate::store::updates::{Issued, NewestUpdate};
 
 /// The lines of a stream, as the body of an answer. It ends when the stream does.
@@ -46,8 +49,9 @@ struct Stream {
     connection: Connection,
     lines: mpsc::Sender<Bytes>,
     holds: Holds,
-    /// Whether the trust documents are still to be sent.
-    needs_trust: bool,
+    trust: watch::Receiver<Option<Arc<InForce>>>,
+    /// The newest trust document that the host has, or was sent.
+    has_trust: u64,
     /// Whether the store was asked what was issued to the host.
     knows_newest: bool,
     /// The newest time that anything on this stream said it was issued at.
@@ -56,6 +60,15 @@ struct Stream {
     /// Nothing is tried before, after a failure.
     retry_at: Instant,
     failures: u32,
+}
+
+/// What a host tells when it opens its stream.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Told {
+    /// The state that it holds.
+    pub(crate) held: Option<Holding>,
+    /// The version of the trust document that it holds.
+    pub(crate) trust: Option<u64>,
 }
 
 /// What the host has, as far as can be known here.
@@ -80,27 +93,23 @@ impl Holds {
 }
 
 impl Publisher {
-    /// Opens the stream of a host that says it holds `held`. It ends when the client goes away, when
+    /// Opens the stream of a host that says what it holds. It ends when the client goes away, when
     /// the host opens another one or is revoked, or when `ending` turns true.
-    pub(crate) fn open_stream(
-        &self,
-        host: HostId,
-        public_key: HostPublicKey,
-        held: Option<Holding>,
-        ending: watch::Receiver<bool>,
-    ) -> Lines {
+    pub(crate) fn open_stream(&self, host: Enrolled, told: Told, ending: watch::Receiver<bool>) -> Lines {
+        let Told { held, trust } = told;
         let (lines, body) = mpsc::channel(1);
         let now = Instant::now();
         let stream = Stream {
             publisher: self.clone(),
-            connection: self.0.fleet.connect(&host, held),
-            host,
-            public_key,
+            connection: self.0.fleet.connect(&host.id, held),
+            public_key: host.public_key,
+            host: host.id,
             lines,
             holds: held.map_or(Holds::Nothing, Holds::Claimed),
-            // A host without a state may be one that has lost its trust documents as well, and without
-            // them it accepts no state. It takes the pinned one again, and what follows from it.
-            needs_trust: held.is_none(),
+            trust: self.0.sealer.watch_trust(),
+            // A host that does not say may have lost its trust documents, and without them it accepts
+            // no state. It takes the pinned one again, and what follows from it.
+            has_trust: trust.unwrap_or(host.pinned_trust.saturating_sub(1)),
             knows_newest: false,
             issued_at: Millis(0),
             next_beat: now,
@@ -138,6 +147,7 @@ impl Stream {
                 let beat = self.next_beat.max(self.retry_at);
                 tokio::select! {
                     () = self.connection.changed() => {}
+                    _ = self.trust.changed() => self.retry_at = Instant::now(),
                     () = tokio::time::sleep_until(keep_alive.min(beat)) => {}
                 }
                 continue;
@@ -172,11 +182,21 @@ impl Stream {
     /// The line to send now, if there is one. What there is to send may only come about here; then
     /// the host's view changes, and this is asked again.
     async fn next_line(&mut self) -> Result<Option<Bytes>, StreamError> {
-        if self.needs_trust {
-            let lines = self.trust_lines().await?;
-            self.needs_trust = false;
+        if self.trust.borrow().is_none() {
+            self.publisher.0.sealer.read_again(&self.publisher.0.store).await.map_err(PublishError::from)?;
+        }
+        if let Some(lines) = self.missing_trust() {
             return Ok(Some(lines));
         }
+        let line = self.next_update().await?;
+        // What came about meanwhile may be under a newer document, which goes first.
+        Ok(line.map(|line| match self.missing_trust() {
+            Some(trust) => Bytes::from([trust, line].concat()),
+            None => line,
+        }))
+    }
+
+    async fn next_update(&mut self) -> Result<Option<Bytes>, StreamError> {
         let look = {
             let view = self.connection.look();
             view.published.as_ref().map(|published| {
@@ -189,6 +209,12 @@ impl Stream {
             self.find_newest().await?;
             return Ok(None);
         };
+        let in_force = self.trust.borrow().as_ref().map_or(0, |in_force| in_force.version());
+        if published.trust < in_force {
+            // Its signer may be revoked, and one of the document in force follows.
+            self.next_beat = self.next_beat.max(later(FIRST_PAUSE));
+            return Ok(None);
+        }
         let has_it = match self.holds {
             Holds::Nothing => false,
             Holds::Claimed(held) => held.is(&published),
@@ -212,15 +238,13 @@ impl Stream {
         Ok(None)
     }
 
-    /// Every trust document, from the first on: each is accepted on the word of the one before.
-    async fn trust_lines(&self) -> Result<Bytes, StoreError> {
-        let mut lines = BytesMut::new();
-        for trust in self.publisher.0.store.trust_documents().await? {
-            lines.extend_from_slice(br#"{"trust":"#);
-            lines.extend_from_slice(&trust.envelope);
-            lines.extend_from_slice(b"}\n");
-        }
-        Ok(lines.freeze())
+    /// The lines of the trust documents that the host lacks.
+    fn missing_trust(&mut self) -> Option<Bytes> {
+        let in_force = self.trust.borrow_and_update();
+        let in_force = in_force.as_ref()?;
+        let lines = in_force.lines_after(self.has_trust)?;
+        self.has_trust = in_force.version();
+        Some(lines)
     }
 
     /// Finds what was issued to the host before this process began. Until there is something later,
@@ -272,6 +296,11 @@ impl Stream {
     /// sent any more.
     async fn stored(&mut self, newest: Option<NewestUpdate>) -> Result<Option<Bytes>, StreamError> {
         let newest = newest.inspect(|newest| self.publisher.0.fleet.find(&self.host, &newest.issued));
+        if let Some(newest) = &newest {
+            // Another replica may know a document that this one does not.
+            let Publisher(inner) = &self.publisher;
+            inner.sealer.learn_of(&inner.store, newest.issued.trust).await.map_err(PublishError::from)?;
+        }
         match newest {
             Some(newest)
                 if newest.issued.issued_at >= newest.beat_at
@@ -294,9 +323,10 @@ impl Stream {
             inner.fleet.revoke(&self.host);
             return Ok(None);
         };
+        inner.sealer.learn_of(&inner.store, beat.trust).await.map_err(PublishError::from)?;
         let signer = inner.sealer.signer(&inner.store).await.map_err(PublishError::from)?;
         self.next_beat = later(inner.sealer.beat_every());
-        if beat.newest != Some(published.digest) || signer.epoch != published.version.epoch {
+        if beat.newest != Some(published.digest) || signer.trust != published.trust {
             // Another replica has issued something, or nobody yet what the trust document asks for.
             self.publisher.ask(&self.host);
             return Ok(None);

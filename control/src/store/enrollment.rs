@@ -4,7 +4,7 @@
 use miosa_snapshot::{HostId, HostPublicKey};
 use sqlx::Row as _;
 
-use super::updates::host_id;
+use super::updates::{counter, host_id};
 use super::{Doing as _, Entry, Record, Store, StoreError, Write};
 use crate::token::TokenHash;
 
@@ -14,6 +14,8 @@ pub(crate) struct Enrolled {
     pub(crate) id: HostId,
     pub(crate) name: String,
     pub(crate) public_key: HostPublicKey,
+    /// The trust document that its join token named, and so the first that it takes.
+    pub(crate) pinned_trust: u64,
 }
 
 /// What a host brings when it enrolls.
@@ -31,7 +33,7 @@ impl Store {
     pub(crate) async fn host_of_token(&self, token: &TokenHash) -> Result<Option<Enrolled>, StoreError> {
         const DOING: &str = "look a host's token up";
         let row = sqlx::query(
-            "SELECT id, name, public_key FROM hosts WHERE token_hash = $1 AND revoked_at IS NULL",
+            "SELECT id, name, public_key, pinned_trust FROM hosts WHERE token_hash = $1 AND revoked_at IS NULL",
         )
         .bind(token.as_bytes())
         .fetch_optional(self.reader())
@@ -43,17 +45,8 @@ impl Store {
             id: host_id(row.try_get("id").doing(DOING)?)?,
             name: row.try_get("name").doing(DOING)?,
             public_key: public_key.map_err(|_never_written| StoreError::Corrupt { what: "host key" })?,
+            pinned_trust: counter(row.try_get("pinned_trust").doing(DOING)?)?,
         }))
-    }
-
-    /// Every host that has enrolled and isn't revoked.
-    pub(crate) async fn enrolled_hosts(&self) -> Result<Vec<HostId>, StoreError> {
-        let hosts: Vec<String> =
-            sqlx::query_scalar("SELECT id FROM hosts WHERE public_key IS NOT NULL AND revoked_at IS NULL")
-                .fetch_all(self.reader())
-                .await
-                .doing("list the enrolled hosts")?;
-        hosts.iter().map(|id| host_id(id)).collect()
     }
 }
 
@@ -81,9 +74,9 @@ impl Write {
             self.rollback().await?;
             return Ok(None);
         };
-        let name: Option<String> = sqlx::query_scalar(
+        let row = sqlx::query(
             "UPDATE hosts SET public_key = $1, token_hash = $2, agent = $3, enrolled_at = $4
-             WHERE id = $5 AND revoked_at IS NULL RETURNING name",
+             WHERE id = $5 AND revoked_at IS NULL RETURNING name, pinned_trust",
         )
         .bind(host.public_key.as_bytes().as_slice())
         .bind(host.token.as_bytes())
@@ -93,10 +86,12 @@ impl Write {
         .fetch_optional(self.connection())
         .await
         .doing(DOING)?;
-        let Some(name) = name else {
+        let Some(row) = row else {
             self.rollback().await?;
             return Ok(None);
         };
+        let name = row.try_get("name").doing(DOING)?;
+        let pinned_trust = counter(row.try_get("pinned_trust").doing(DOING)?)?;
         self.commit(Entry {
             tenant: "",
             action: "host.enroll",
@@ -106,6 +101,6 @@ impl Write {
             fields: &[],
         })
         .await?;
-        Ok(Some(Enrolled { id: host_id(&id)?, name, public_key: *host.public_key }))
+        Ok(Some(Enrolled { id: host_id(&id)?, name, public_key: *host.public_key, pinned_trust }))
     }
 }

@@ -56,22 +56,26 @@ impl Store {
 }
 
 impl Write {
-    /// Creates a host that may enroll with the join token of this hash, and commits.
+    /// Creates a host that may enroll with the join token of this hash, which names a trust document, and
+    /// commits.
     pub(crate) async fn create_host(
         mut self,
         name: &str,
         join: &TokenHash,
         expires_at: Millis,
+        pinned_trust: i64,
     ) -> Result<HostCreated, StoreError> {
         const DOING: &str = "create a host";
         let id = generate_id("host_")?;
         let at = self.at();
-        let inserted = sqlx::query("INSERT INTO hosts (id, name, created_at) VALUES ($1, $2, $3)")
-            .bind(id.as_str())
-            .bind(name)
-            .bind(at.0)
-            .execute(self.connection())
-            .await;
+        let inserted =
+            sqlx::query("INSERT INTO hosts (id, name, created_at, pinned_trust) VALUES ($1, $2, $3, $4)")
+                .bind(id.as_str())
+                .bind(name)
+                .bind(at.0)
+                .bind(pinned_trust)
+                .execute(self.connection())
+                .await;
         match inserted {
             Ok(_) => {}
             Err(error) if is_taken(&error) => {

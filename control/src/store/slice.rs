@@ -380,7 +380,7 @@ async fn hosts_to_serve(read: &mut Read, hosts: &[HostId]) -> Result<Vec<HostToS
         format!(
             "SELECT hosts.id, hosts.public_key, hosts.revoked_at, hosts.beat_at, newest.epoch, newest.version,
                     newest.digest, newest.increment, newest.content, newest.positions, newest.issued_at,
-                    newest.expires_at
+                    newest.expires_at, newest.trust
              FROM hosts LEFT JOIN host_updates AS newest ON newest.host_id = hosts.id
              WHERE hosts.id IN ({list})"
         )

@@ -68,6 +68,15 @@ impl Store {
             .collect()
     }
 
+    /// The version of the newest trust document; 0 where there is none.
+    pub(crate) async fn trust_version(&self) -> Result<u64, StoreError> {
+        let newest: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM trust_documents")
+            .fetch_one(self.reader())
+            .await
+            .doing("read the version of the trust document")?;
+        Ok(newest.unwrap_or_default().unsigned_abs())
+    }
+
     /// The online keys of a role that aren't retired, oldest first.
     pub(crate) async fn signing_keys(&self, role: KeyRole) -> Result<Vec<StoredKey>, StoreError> {
         const DOING: &str = "read the signing keys";

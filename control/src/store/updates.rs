@@ -30,6 +30,8 @@ pub(crate) struct Issued {
     pub(crate) positions: Positions,
     pub(crate) issued_at: Millis,
     pub(crate) expires_at: Millis,
+    /// The version of the trust document that it was signed under.
+    pub(crate) trust: u64,
 }
 
 /// An update to be stored.
@@ -56,6 +58,8 @@ pub(crate) struct Beat {
     pub(crate) issued_at: Millis,
     /// The newest update of the host, as stored.
     pub(crate) newest: Option<Digest>,
+    /// The version of the newest trust document.
+    pub(crate) trust: u64,
 }
 
 impl Store {
@@ -71,16 +75,17 @@ impl Store {
         for updates in updates.chunks(MAX_ROWS) {
             let text = format!(
                 "INSERT INTO host_updates (host_id, epoch, version, digest, increment, content, positions,
-                                           envelope, issued_at, expires_at)
+                                           envelope, issued_at, expires_at, trust)
                  VALUES {}
                  ON CONFLICT (host_id) DO UPDATE
                  SET epoch = excluded.epoch, version = excluded.version, digest = excluded.digest,
                      increment = excluded.increment, content = excluded.content,
                      positions = excluded.positions, envelope = excluded.envelope,
-                     issued_at = excluded.issued_at, expires_at = excluded.expires_at
+                     issued_at = excluded.issued_at, expires_at = excluded.expires_at,
+                     trust = excluded.trust
                  WHERE host_updates.version < excluded.version
                  RETURNING host_id",
-                value_rows(updates.len(), 10)
+                value_rows(updates.len(), 11)
             );
             let mut query = sqlx::query_scalar(AssertSqlSafe(text)).persistent(updates.len() == 1);
             for NewUpdate { host_id, issued, envelope } in updates {
@@ -95,7 +100,8 @@ impl Store {
                     .bind(positions_column(&issued.positions))
                     .bind(envelope.as_slice())
                     .bind(issued.issued_at.0)
-                    .bind(issued.expires_at.0);
+                    .bind(issued.expires_at.0)
+                    .bind(column(issued.trust));
             }
             let hosts: Vec<String> = query.fetch_all(self.writer()).await.doing(DOING)?;
             for host in hosts {
@@ -112,8 +118,8 @@ impl Store {
         let NewUpdate { host_id, issued, envelope } = update;
         let updated = sqlx::query(
             "UPDATE host_updates SET digest = $1, increment = $2, envelope = $3, positions = $4, issued_at = $5,
-                    expires_at = $6
-             WHERE host_id = $7 AND epoch = $8 AND version = $9 AND digest = $10",
+                    expires_at = $6, trust = $7
+             WHERE host_id = $8 AND epoch = $9 AND version = $10 AND digest = $11",
         )
         .bind(issued.digest.as_bytes().as_slice())
         .bind(&[][..])
@@ -121,6 +127,7 @@ impl Store {
         .bind(positions_column(&issued.positions))
         .bind(issued.issued_at.0)
         .bind(issued.expires_at.0)
+        .bind(column(issued.trust))
         .bind(host_id.as_str())
         .bind(column(issued.epoch))
         .bind(column(issued.version))
@@ -134,7 +141,8 @@ impl Store {
     /// The newest update of a host.
     pub(crate) async fn newest_update(&self, host: &HostId) -> Result<Option<NewestUpdate>, StoreError> {
         let row = sqlx::query(
-            "SELECT epoch, version, digest, increment, content, positions, issued_at, expires_at, envelope, beat_at
+            "SELECT epoch, version, digest, increment, content, positions, issued_at, expires_at, trust,
+                    envelope, beat_at
              FROM host_updates JOIN hosts ON hosts.id = host_id
              WHERE host_id = $1",
         )
@@ -163,7 +171,8 @@ impl Store {
             "UPDATE hosts SET beat_at = CASE WHEN beat_at > $2 AND beat_at <= $3 THEN beat_at ELSE $2 END
              WHERE id = $1 AND revoked_at IS NULL
              RETURNING beat_at,
-                 (SELECT digest FROM host_updates WHERE host_updates.host_id = hosts.id) AS newest",
+                 (SELECT digest FROM host_updates WHERE host_updates.host_id = hosts.id) AS newest,
+                 (SELECT MAX(version) FROM trust_documents) AS trust",
         )
         .bind(host.as_str())
         .bind(now.0)
@@ -176,6 +185,7 @@ impl Store {
         Ok(Some(Beat {
             issued_at: Millis(row.try_get("beat_at").doing(DOING)?),
             newest: newest.as_deref().map(read_digest).transpose()?,
+            trust: counter(row.try_get("trust").doing(DOING)?)?,
         }))
     }
 
@@ -190,6 +200,20 @@ impl Store {
         .fetch_all(self.reader())
         .await
         .doing("find a tenant's hosts")?;
+        hosts.iter().map(|id| host_id(id)).collect()
+    }
+
+    /// The enrolled hosts whose newest update was signed under another trust document than this one.
+    pub(crate) async fn hosts_not_under(&self, trust: u64) -> Result<BTreeSet<HostId>, StoreError> {
+        let hosts: Vec<String> = sqlx::query_scalar(
+            "SELECT hosts.id FROM hosts LEFT JOIN host_updates AS newest ON newest.host_id = hosts.id
+             WHERE hosts.public_key IS NOT NULL AND hosts.revoked_at IS NULL
+               AND (newest.trust IS NULL OR newest.trust <> $1)",
+        )
+        .bind(column(trust))
+        .fetch_all(self.reader())
+        .await
+        .doing("find hosts to be told of a trust document")?;
         hosts.iter().map(|id| host_id(id)).collect()
     }
 
@@ -245,6 +269,7 @@ pub(super) fn read_issued(row: &AnyRow) -> Result<Issued, StoreError> {
         positions: read_positions(row)?,
         issued_at: Millis(row.try_get("issued_at").doing(DOING)?),
         expires_at: Millis(row.try_get("expires_at").doing(DOING)?),
+        trust: counter(row.try_get("trust").doing(DOING)?)?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! A host without a daemon: it enrolls, keeps its stream, opens and judges what comes, and says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE64;
@@ -10,8 +10,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use miosa_injector::{Change, Records, State};
 use miosa_snapshot::{
-    Admission, Digest, FloorCheck, Held, HostIdentity, HostPrivateKey, Kind, OpenedKeys, Statement, Trust,
-    Verdict, judge, open,
+    Admission, Digest, Floor, FloorCheck, Held, HostIdentity, HostPrivateKey, KeyId, Kind, OpenedKeys,
+    Statement, Trust, Verdict, judge, open,
 };
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -26,9 +26,14 @@ pub(crate) struct Host {
     pub(crate) id: String,
     pub(crate) client: Client,
     identity: HostIdentity,
-    trust: Trust,
+    pub(crate) trust: Trust,
+    /// The trust documents taken so far.
+    chain: BTreeSet<Digest>,
     keys: OpenedKeys,
     pub(crate) held: Option<Held>,
+    floor: Option<Floor>,
+    /// On whose word the state rests.
+    signers: BTreeSet<KeyId>,
     pub(crate) state: State,
 }
 
@@ -49,15 +54,22 @@ impl Host {
         let body: BTreeMap<String, BTreeMap<String, Box<RawValue>>> =
             serde_json::from_str(&answer.text).unwrap();
         let chain: Vec<Box<RawValue>> = serde_json::from_str(body["data"]["trust"].get()).unwrap();
-        let trust = Trust::pin(chain[0].get().as_bytes(), &pin.parse().unwrap()).unwrap();
+        let mut trust = Trust::pin(chain[0].get().as_bytes(), &pin.parse().unwrap()).unwrap();
+        for next in &chain[1..] {
+            trust = trust.advance(next.get().as_bytes()).unwrap();
+        }
+        let chain = chain.iter().map(|document| Digest::of(document.get().as_bytes())).collect();
         let id = data["host_id"].as_str().unwrap().to_owned();
         Self {
             client: control.client(data["host_token"].as_str().unwrap()),
             identity: HostIdentity { id: id.parse().unwrap(), key },
             id,
             trust,
+            chain,
             keys: OpenedKeys::new(),
             held: None,
+            floor: None,
+            signers: BTreeSet::new(),
             state: State::default(),
         }
     }
@@ -66,8 +78,8 @@ impl Host {
     pub(crate) async fn connect(&self) -> Stream {
         let held = self
             .held
-            .map(|held| format!("?epoch={}&version={}&digest={}", held.epoch, held.version, held.state));
-        self.open(&held.unwrap_or_default()).await
+            .map(|held| format!("&epoch={}&version={}&digest={}", held.epoch, held.version, held.state));
+        self.open(&format!("?trust_version={}{}", self.trust.version(), held.unwrap_or_default())).await
     }
 
     /// Opens the stream as who needs everything, whatever is held.
@@ -82,10 +94,29 @@ impl Host {
         Stream { body: response.into_body(), buffer: Vec::new() }
     }
 
-    /// Takes the next update, as a daemon would, and gives what it says.
+    /// Takes the next update, as a daemon would, and the trust documents before it; gives what it says.
     pub(crate) async fn follow(&mut self, stream: &mut Stream) -> Statement {
-        let envelope = stream.update().await;
-        self.accept(&envelope)
+        loop {
+            let (kind, envelope) = stream.envelope().await;
+            if kind == "update" {
+                return self.accept(&envelope);
+            }
+            self.take_trust(&envelope);
+        }
+    }
+
+    /// Follows a trust document. A state whose signer it drops counts as not held.
+    pub(crate) fn take_trust(&mut self, envelope: &[u8]) {
+        if !self.chain.insert(Digest::of(envelope)) {
+            return;
+        }
+        self.trust = self.trust.advance(envelope).unwrap();
+        let listed = |signer: &KeyId| {
+            self.trust.document().signers.iter().any(|listed| listed.key.key_id() == *signer)
+        };
+        if !self.signers.iter().all(listed) {
+            self.lose_state();
+        }
     }
 
     /// Takes updates until one carries a state, reports it, and gives what it says.
@@ -111,7 +142,7 @@ impl Host {
     pub(crate) fn accept(&mut self, envelope: &[u8]) -> Statement {
         let admission = Admission::New { now_ms: now_ms() };
         let update = open(envelope, &self.identity, &self.trust, admission, &mut self.keys).unwrap();
-        let floor = self.held.map_or(FloorCheck::None, |held| FloorCheck::AtLeast(held.floor()));
+        let floor = self.floor.map_or(FloorCheck::None, FloorCheck::AtLeast);
         match judge(&update, self.held.as_ref(), floor).unwrap() {
             Verdict::Replace => self.state = decode(update.payload()),
             Verdict::ReplaceIfStateEqual(unsettled) => {
@@ -123,7 +154,12 @@ impl Host {
                 self.state = self.state.apply(change).unwrap();
             }
         }
+        if update.statement().kind == Kind::Full {
+            self.signers.clear();
+        }
+        self.signers.insert(update.statement().signer);
         self.held = Some(Held::after(self.held.as_ref(), &update));
+        self.floor = self.held.map(|held| held.floor());
         update.statement().clone()
     }
 
@@ -140,9 +176,10 @@ impl Host {
         assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, r#"{"ok":true}"#));
     }
 
-    /// Forgets everything but the keys.
+    /// Forgets everything but the keys, the trust and how far it had come.
     pub(crate) fn lose_state(&mut self) {
         self.held = None;
+        self.signers.clear();
         self.state = State::default();
     }
 

@@ -18,6 +18,7 @@ use crate::api::query::Params;
 use crate::api::request::RequestId;
 use crate::app::App;
 use crate::store::enrollment::NewHost;
+use crate::store::trust::StoredTrust;
 use crate::store::{Origin, StoreError};
 use crate::token::{Token, TokenKind};
 
@@ -34,23 +35,25 @@ async fn enroll(
 ) -> Result<Answer, ApiError> {
     let input = Input::parse(body.into_fields(), params)?;
     let join = TokenKind::Join.hash_of(&input.token).ok_or_else(ApiError::no_join_token)?;
-    let trust = trust_documents(&app).await?;
+    // Before the token is used up.
+    let documents = app.store.trust_documents().await?;
     let token = Token::generate(TokenKind::Host).map_err(StoreError::from)?;
     let host = NewHost { public_key: &input.public_key, token: &token.hash(), agent: &input.agent };
     let origin = Origin { actor: "enrollment".to_owned(), request_id: request_id.as_str().to_owned() };
     let enrolled = app.store.begin(&origin).await?.enroll(&join, &host).await?;
     let enrolled = enrolled.ok_or_else(ApiError::no_join_token)?;
+    let trust = from_pinned(documents, enrolled.pinned_trust)?;
     tracing::info!(host_id = %enrolled.id, name = enrolled.name, agent = input.agent, "a host enrolled");
     let shown =
         Shown { host_id: enrolled.id.as_str(), name: &enrolled.name, host_token: token.expose(), trust };
     Answer::record(StatusCode::CREATED, &shown)
 }
 
-/// All trust documents, from the one that the join token names on: bytes as they were signed.
-async fn trust_documents(app: &App) -> Result<Vec<Box<RawValue>>, ApiError> {
-    let stored = app.store.trust_documents().await?;
-    stored
+/// The trust documents from the one that the join token names on: bytes as they were signed.
+fn from_pinned(documents: Vec<StoredTrust>, pinned: u64) -> Result<Vec<Box<RawValue>>, ApiError> {
+    documents
         .into_iter()
+        .filter(|trust| trust.version.unsigned_abs() >= pinned)
         .map(|trust| {
             let text = String::from_utf8(trust.envelope).map_err(|error| ApiError::internal(&error))?;
             RawValue::from_string(text).map_err(|error| ApiError::internal(&error))

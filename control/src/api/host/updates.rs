@@ -14,7 +14,7 @@ use super::caller::HostCaller;
 use crate::api::error::ApiError;
 use crate::api::query::Params;
 use crate::app::App;
-use crate::publisher::{Holding, Version};
+use crate::publisher::{Holding, Told, Version};
 
 /// The route.
 pub(super) fn routes() -> Router<App> {
@@ -26,8 +26,8 @@ async fn updates(
     HostCaller(host): HostCaller,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let (held, _trust_version) = told(params)?;
-    let lines = app.publisher.open_stream(host.id, host.public_key, held, app.ending.clone());
+    let told = told(params)?;
+    let lines = app.publisher.open_stream(host, told, app.ending.clone());
     let mut response = Response::new(Body::new(lines));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
@@ -39,7 +39,7 @@ async fn updates(
 
 /// What the host says it holds: the state with all three of its parameters or without any, and the
 /// version of its trust document.
-fn told(mut params: Params) -> Result<(Option<Holding>, Option<u64>), ApiError> {
+fn told(mut params: Params) -> Result<Told, ApiError> {
     let sent = ["epoch", "version", "digest"].map(|name| params.has(name));
     if sent.contains(&true) {
         for (name, _) in ["epoch", "version", "digest"].iter().zip(sent).filter(|(_, sent)| !sent) {
@@ -51,7 +51,7 @@ fn told(mut params: Params) -> Result<(Option<Holding>, Option<u64>), ApiError> 
     let trust = params.take::<Number>("trust_version").map(|Number(version)| version);
     params.finish()?;
     let version = epoch.zip(version).map(|(Number(epoch), Number(version))| Version { epoch, version });
-    Ok((version.map(|version| Holding { version, digest }), trust))
+    Ok(Told { held: version.map(|version| Holding { version, digest }), trust })
 }
 
 struct Number(u64);

@@ -134,7 +134,7 @@ async fn hosts_are_shown_with_what_they_have_and_what_is_wrong() {
 async fn a_host_without_a_state_is_sent_the_trust_documents_first() {
     let Some(control) = open().await else { return };
     let mut host = Host::enroll(&control, "h1").await;
-    let mut stream = host.connect().await;
+    let mut stream = host.connect_for_everything().await;
     let trust = control.run(&["trust", "show"]);
     assert_eq!(stream.envelope().await, ("trust".to_owned(), trust.into_bytes()));
     host.follow_state(&mut stream).await;
