@@ -4,7 +4,7 @@
 
 mod answers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -45,18 +45,20 @@ pub(crate) struct Content {
     pub(crate) version: u64,
     /// The digest of the envelope that made it.
     pub(crate) digest: Digest,
-    /// On whose word it rests: of each signer of the updates it was made of, the latest.
+    /// On whose word it rests: each signer of the updates it was made of.
     pub(crate) words: BTreeMap<KeyId, Word>,
     answers: Answers,
 }
 
-/// That a signer has spoken, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// That a signer has spoken, when, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Word {
     /// Who.
     pub(crate) signer: KeyId,
-    /// `issued_at` of what it signed, in Unix milliseconds.
+    /// `issued_at` of what it signed last, in Unix milliseconds.
     pub(crate) issued_at: u64,
+    /// Those of the states before and after whatever it signed: some may be gone from the state since.
+    pub(crate) tenants: BTreeSet<TenantId>,
 }
 
 /// Whether the signers of a generation may still speak.
@@ -122,12 +124,12 @@ impl Generation {
     /// to the same, since it makes U3, U11 and P6 again for each update.
     pub(crate) fn under(&self, trust: &Trust) -> Self {
         let mut words = self.content.words.values().chain([&self.confirmed_by]);
-        let stands = words.all(|word| self.content.may_rest_on(*word, trust));
+        let stands = words.all(|word| word.may_stand(trust));
         let standing = if stands { Standing::Good } else { Standing::SignerRevoked };
         Self {
             content: Arc::clone(&self.content),
             freshness: self.freshness,
-            confirmed_by: self.confirmed_by,
+            confirmed_by: self.confirmed_by.clone(),
             standing,
             source: self.source,
         }
@@ -144,19 +146,17 @@ impl Generation {
 }
 
 impl Content {
-    /// The state that `update` made, on top of what rests on `words`.
-    pub(crate) fn new(state: State, update: &Verified, mut words: BTreeMap<KeyId, Word>) -> Self {
+    /// The state that `update` made, on top of `base`; a full one stands on nothing.
+    pub(crate) fn new(state: State, update: &Verified, base: Option<&Self>) -> Self {
         let answers = Answers::for_resources(state.records().resources.keys());
         let Statement { epoch, version, .. } = *update.statement();
-        let word = Word::of(update);
+        let mut words = base.map(|base| base.words.clone()).unwrap_or_default();
+        let mut word = Word::of(update, base.map(|base| &base.state).into_iter().chain([&state]));
+        if let Some(earlier) = words.remove(&word.signer) {
+            word.tenants.extend(earlier.tenants);
+        }
         words.insert(word.signer, word);
         Self { state, epoch, version, digest: update.digest(), words, answers }
-    }
-
-    fn may_rest_on(&self, word: Word, trust: &Trust) -> bool {
-        trust.signer(word.signer).is_some_and(|signer| {
-            word.issued_at <= signer.expires_at && check_scope(signer, [&self.state]).is_ok()
-        })
     }
 
     /// What a resource, or a run on it, starts with; built at the first call, the same bytes later.
@@ -170,9 +170,18 @@ impl Content {
 }
 
 impl Word {
-    pub(crate) fn of(update: &Verified) -> Self {
+    /// What `update` says of these states.
+    pub(crate) fn of<'a>(update: &Verified, states: impl IntoIterator<Item = &'a State>) -> Self {
         let Statement { signer, times, .. } = update.statement();
-        Self { signer: *signer, issued_at: times.issued_at }
+        let tenants = states.into_iter().flat_map(State::tenants).cloned().collect();
+        Self { signer: *signer, issued_at: times.issued_at, tenants }
+    }
+
+    fn may_stand(&self, trust: &Trust) -> bool {
+        trust.signer(self.signer).is_some_and(|signer| {
+            let tenants = self.tenants.iter().map(TenantId::as_str);
+            self.issued_at <= signer.expires_at && signer.check_tenants(tenants).is_ok()
+        })
     }
 }
 

@@ -11,7 +11,6 @@ mod refused;
 mod rehearsal;
 mod restore;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use miosa_injector::{Change, PayloadError, State};
@@ -220,16 +219,16 @@ impl Intake {
             (Verdict::Extend, Some(base)) => {
                 let state =
                     base.state.apply(Change::decode(update.payload())?).map_err(PayloadError::from)?;
-                Arc::new(Content::new(state, update, base.words.clone()))
+                Arc::new(Content::new(state, update, Some(base)))
             }
             (Verdict::Replace, _) => {
                 let state = State::from_full(Change::decode(update.payload())?)?;
-                Arc::new(Content::new(state, update, BTreeMap::new()))
+                Arc::new(Content::new(state, update, None))
             }
             (Verdict::ReplaceIfStateEqual(unsettled), Some(base)) => {
                 let state = State::from_full(Change::decode(update.payload())?)?;
                 unsettled.settle(&base.state, &state)?;
-                Arc::new(Content::new(state, update, BTreeMap::new()))
+                Arc::new(Content::new(state, update, None))
             }
             // The apply rule gives these only for what is held.
             (Verdict::Refresh | Verdict::Extend | Verdict::ReplaceIfStateEqual(_), None) => {
@@ -255,7 +254,7 @@ impl Intake {
     fn swap(&mut self, update: &Verified, content: Arc<Content>, source: Source, now: Now) {
         let generation = Arc::new(Generation {
             freshness: Freshness::new(update.statement().times, now, self.floor.issued_at()),
-            confirmed_by: Word::of(update),
+            confirmed_by: Word::of(update, [&content.state]),
             standing: Standing::Good,
             source,
             content: Arc::clone(&content),

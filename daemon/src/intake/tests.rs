@@ -581,6 +581,22 @@ fn a_signer_for_some_tenants_cannot_take_away_or_refresh_what_is_anothers() {
 }
 
 #[test]
+fn a_signer_must_still_speak_for_tenants_that_are_gone_from_what_it_brought() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let both = world.publisher.full(1, resources(&[("sbx-1", "t1", "a"), ("sbx-2", "t2", "b")]));
+    intake.take_update(&both).unwrap();
+    let mut removal = Change::default();
+    removal.delete.resources.insert("sbx-2".parse().unwrap());
+    intake.take_update(&world.publisher.incremental(2, 1, &both, &removal)).unwrap();
+    world.publisher.signer_tenants = Some(vec!["t1".to_owned()]);
+    intake.take_trust(&world.publisher.trust(2)).unwrap();
+    assert_eq!(world.greeting(), Err(Unservable::SignerRevoked));
+    world.start();
+    assert_eq!(world.greeting(), Err(Unservable::NotReady), "a start comes to the same");
+}
+
+#[test]
 fn a_signer_whose_time_is_cut_short_no_longer_stands_for_what_it_signed_later() {
     let mut world = World::new();
     let mut intake = world.start();
