@@ -17,7 +17,7 @@ SHIM_TARGET := $(ARCH)-unknown-linux-musl
 SHIM_FALLBACK := $(ARCH)-unknown-linux-gnu
 CARGO_SHIM := env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS $(CARGO)
 
-.PHONY: help build test check demo bench deps clean daemons shim cargo-deny
+.PHONY: help build test check demo bench vectors deps clean daemons shim cargo-deny
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ demo: build ## Show the whole path on this machine: a profile and a secret reach
 
 bench: build ## Measure how soon a changed value is on a resource's socket
 	MIOSA_BIN_DIR=$(DIST) $(CARGO) run --quiet --locked -p miosa-tests --example propagation
+
+vectors: ## Make the conformance vectors of tests/vectors anew
+	$(CARGO) run --quiet --locked -p miosa-tests --example make_vectors
 
 deps: ## Look for the programs that the tests use; as root, install those that are missing
 	@tests/requirements.sh

@@ -9,6 +9,7 @@ pub mod publisher;
 pub mod strace;
 pub mod traces;
 pub mod trials;
+pub mod vectors;
 pub mod world;
 
 pub use http::{Answer, Endpoint};
