@@ -135,10 +135,10 @@ fn daemon(seeds: &Seeds) {
         seeds.keep("daemon_files", name, &[&[file], text.as_bytes()].concat());
     }
     let stream = b"{\"trust\":{\"payload\":\"\"}}\n\n{\"update\":{ \"a\" : 1 }}\r\n{\"notice\":\"x\"}\n{";
-    seeds.keep("link_lines", "stream", &[b"\x03\x10".as_slice(), stream].concat());
+    seeds.keep("link_lines", "stream", &[b"\x03".as_slice(), stream].concat());
     seeds.keep("link_lines", "empty", b"\x01\n\r\n \n");
     for (number, head) in HEADS.iter().enumerate() {
-        seeds.keep("socket_head", &format!("{number:02}"), head.as_bytes());
+        seeds.keep("socket_head", &format!("{number:02}"), &[b"\x20", head.as_bytes()].concat());
     }
 }
 

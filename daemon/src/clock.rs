@@ -18,7 +18,7 @@ pub(crate) enum Clock {
     /// The machine's own clocks.
     System,
     /// Clocks that a test moves by hand.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     Stepped(std::sync::Arc<stepped::Hands>),
 }
 
@@ -29,7 +29,7 @@ impl Clock {
             Self::System => {
                 Now { unix_ms: read(ClockId::CLOCK_REALTIME), boot_ms: read(ClockId::CLOCK_BOOTTIME) }
             }
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Self::Stepped(hands) => hands.now(),
         }
     }
@@ -38,7 +38,7 @@ impl Clock {
     pub(crate) fn boot_ms(&self) -> u64 {
         match self {
             Self::System => read(ClockId::CLOCK_BOOTTIME),
-            #[cfg(test)]
+            #[cfg(any(test, fuzzing))]
             Self::Stepped(hands) => hands.now().boot_ms,
         }
     }
@@ -53,7 +53,7 @@ fn read(id: ClockId) -> u64 {
     seconds.saturating_mul(1_000).saturating_add(millis)
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod stepped {
     //! Clocks for tests.
 

@@ -21,6 +21,8 @@ pub mod enroll;
 mod evidence;
 pub mod failure;
 mod floor;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod generation;
 mod host;
 pub mod hygiene;
@@ -36,7 +38,7 @@ mod socket;
 mod stop;
 mod trust_store;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 #[path = "../tests/daemon/publisher.rs"]
-#[expect(clippy::arithmetic_side_effects, reason = "the numbers of tests are small")]
+#[expect(clippy::arithmetic_side_effects, clippy::unwrap_used, reason = "as in every test")]
 mod publisher;

@@ -3,7 +3,7 @@
 
 mod backoff;
 mod carry;
-mod lines;
+pub(crate) mod lines;
 mod reporter;
 
 use std::io;

@@ -142,7 +142,8 @@ impl Daemon {
         let (report, sockets) = watch::channel(Arc::default());
         let limits = &settings.limits;
         let resource_server =
-            Server::new(limits, limits.resource_connections, draining.clone(), shared.clone());
+            Server::new(limits, limits.resource_connections, draining.clone(), shared.clone())
+                .without_bodies();
         let resources = ResourceSockets::new(
             settings.runtime.clone(),
             runtime.clone(),

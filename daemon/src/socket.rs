@@ -7,8 +7,8 @@ pub(crate) mod reply;
 pub(crate) mod request;
 mod resources;
 pub(crate) mod server;
-mod session;
-mod stream;
+pub(crate) mod session;
+pub(crate) mod stream;
 mod vigil;
 
 pub(crate) use resources::{ResourceSockets, SocketReport};

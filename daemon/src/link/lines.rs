@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::settings::LinkPatience;
 
 /// The lines of a stream.
-pub(super) struct Lines<B> {
+pub(crate) struct Lines<B> {
     body: B,
     buffer: BytesMut,
     /// Everything before this is known to hold no line end.
@@ -25,7 +25,7 @@ pub(super) struct Lines<B> {
 
 /// One line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// A trust document, byte for byte.
     Trust(String),
     /// An update, byte for byte.
@@ -38,7 +38,7 @@ pub(super) enum Line {
 
 /// Why there are no more lines.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LinesEnd {
+pub(crate) enum LinesEnd {
     #[error("the control plane ended the stream")]
     Ended,
     #[error("the stream broke off")]
@@ -60,12 +60,12 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    pub(super) fn new(body: B, patience: LinkPatience) -> Self {
+    pub(crate) fn new(body: B, patience: LinkPatience) -> Self {
         Self { body, buffer: BytesMut::new(), searched: 0, patience }
     }
 
     /// The next line.
-    pub(super) async fn next(&mut self) -> Result<Line, LinesEnd> {
+    pub(crate) async fn next(&mut self) -> Result<Line, LinesEnd> {
         let mut deadline = None;
         loop {
             if let Some(line) = self.take_line() {

@@ -20,7 +20,7 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::reply::Body;
-use super::stream::PacedStream;
+use super::stream::{LineEnds, PacedStream};
 use super::vigil::{Pace, Patience, Phase, Vigil};
 use crate::intake::Shared;
 use crate::settings::Limits;
@@ -30,6 +30,7 @@ use crate::settings::Limits;
 pub(crate) struct Server {
     http: Arc<http1::Builder>,
     connections: usize,
+    lines: LineEnds,
     patience: Patience,
     draining: watch::Receiver<bool>,
     shared: Shared,
@@ -59,13 +60,14 @@ impl Server {
         draining: watch::Receiver<bool>,
         shared: Shared,
     ) -> Self {
-        let mut http = http1::Builder::new();
-        // The time for a head is kept by the vigil; hyper's own would set a timer for each request.
-        http.header_read_timeout(None)
-            .max_header_size(limits.header_bytes)
-            .max_buf_size(limits.header_bytes.saturating_mul(2));
-        let patience = Patience::new(limits);
-        Self { http: Arc::new(http), connections, patience, draining, shared, exhausted: Arc::default() }
+        let (http, patience) = (Arc::new(protocol(limits)), Patience::new(limits));
+        let lines = LineEnds::Any;
+        Self { http, connections, lines, patience, draining, shared, exhausted: Arc::default() }
+    }
+
+    /// The same for clients that send heads and no bodies.
+    pub(crate) fn without_bodies(self) -> Self {
+        Self { lines: LineEnds::STRICT, ..self }
     }
 
     /// Serves a listening socket until the daemon drains. Dropping the future closes the listener and
@@ -90,7 +92,7 @@ impl Server {
                 () = open.one_ended(), if !has_place => {}
                 accepted = listener.accept(), if has_place => match accepted {
                     Ok((stream, _unnamed)) => {
-                        open.serve(&self.http, stream, service.clone());
+                        open.serve(&self.http, stream, self.lines, service.clone());
                     }
                     Err(error) => self.pause(&error).await,
                 },
@@ -125,7 +127,7 @@ impl Server {
 }
 
 impl Connections {
-    fn serve<S, F>(&mut self, http: &http1::Builder, stream: UnixStream, service: S)
+    fn serve<S, F>(&mut self, http: &http1::Builder, stream: UnixStream, lines: LineEnds, service: S)
     where
         S: Fn(Request<Incoming>) -> F + Send + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
@@ -141,7 +143,7 @@ impl Connections {
                 Ok::<_, Infallible>(answer)
             }
         });
-        let stream = TokioIo::new(PacedStream::new(stream, Arc::clone(&pace)));
+        let stream = TokioIo::new(PacedStream::new(stream, Arc::clone(&pace), lines));
         let connection = http.serve_connection(stream, service);
         let task = self.tasks.spawn(async {
             if let Err(error) = connection.await {
@@ -193,6 +195,16 @@ impl Connections {
             let _one_ended_or_time_to_look = timeout(DRAIN_LOOK, self.one_ended()).await;
         }
     }
+}
+
+/// HTTP as it is spoken on every socket here.
+pub(crate) fn protocol(limits: &Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // The time for a head is kept by the vigil; hyper's own would set a timer for each request.
+    http.header_read_timeout(None)
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(limits.header_bytes.saturating_mul(2));
+    http
 }
 
 /// Waits until the daemon drains; or until nobody is left who could say so, which is the same.

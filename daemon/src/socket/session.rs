@@ -22,7 +22,7 @@ pub(crate) struct Sources {
 }
 
 /// Answers a request that came in by the socket of `resource`.
-pub(super) fn answer<B: Body>(resource: &ResourceId, sources: &Sources, request: Request<B>) -> Reply {
+pub(crate) fn answer<B: Body>(resource: &ResourceId, sources: &Sources, request: Request<B>) -> Reply {
     resolved(resource, sources, request).unwrap_or_else(Reply::from)
 }
 

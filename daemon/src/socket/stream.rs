@@ -1,5 +1,5 @@
-//! The stream under a connection: notes when an answer is written, and writes head and body of an
-//! answer in one piece.
+//! The stream under a connection: notes when an answer is written, writes head and body of an answer in
+//! one piece, and lets a line of a request end in one way only.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -14,14 +14,45 @@ use zeroize::Zeroizing;
 use super::vigil::Pace;
 
 /// A client's stream.
-pub(super) struct PacedStream<S> {
+pub(crate) struct PacedStream<S> {
     stream: S,
     pace: Arc<Pace>,
+    lines: LineEnds,
+}
+
+/// What a client may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineEnds {
+    /// Heads and bodies, which hold any bytes.
+    Any,
+    /// Heads only, so that every line ends in CR LF. A lone LF may be taken for a line's end or not (RFC
+    /// 9112, section 2.2), and two readers who differ in that read two different requests.
+    CrLf {
+        /// The byte before the next one.
+        last: u8,
+    },
 }
 
 impl<S> PacedStream<S> {
-    pub(super) fn new(stream: S, pace: Arc<Pace>) -> Self {
-        Self { stream, pace }
+    pub(crate) fn new(stream: S, pace: Arc<Pace>, lines: LineEnds) -> Self {
+        Self { stream, pace, lines }
+    }
+}
+
+impl LineEnds {
+    /// The ends of the lines of a client that sends heads only.
+    pub(crate) const STRICT: Self = Self::CrLf { last: 0 };
+
+    /// Puts a NUL, which no head can hold, in the place of an LF that ends a line alone: so the request
+    /// gets the answer that a malformed one gets.
+    fn spoil_lone(&mut self, received: &mut [u8]) {
+        let Self::CrLf { last } = self else { return };
+        for byte in received {
+            let before = std::mem::replace(last, *byte);
+            if *byte == b'\n' && before != b'\r' {
+                *byte = 0;
+            }
+        }
     }
 }
 
@@ -31,7 +62,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for PacedStream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let filled = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.lines.spoil_lone(buffer.filled_mut().get_mut(filled..).unwrap_or_default());
+        read
     }
 }
 
@@ -102,7 +136,7 @@ mod tests {
     async fn what_is_written_in_pieces_arrives_whole() {
         for size in [0, 100, GATHERED, 3 * GATHERED] {
             let (near, mut far) = duplex(1_000);
-            let mut stream = PacedStream::new(near, Arc::default());
+            let mut stream = PacedStream::new(near, Arc::default(), LineEnds::Any);
             let (head, body) = (vec![1; 50], vec![2; size]);
             let sent = async {
                 let mut left: &[u8] = &[head.clone(), body.clone()].concat();

@@ -9,7 +9,7 @@ use crate::settings::Limits;
 
 /// What a connection is at. Written by the connection, read by its socket.
 #[derive(Debug, Default)]
-pub(super) struct Pace(AtomicU32);
+pub(crate) struct Pace(AtomicU32);
 
 /// What a connection is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -135,6 +135,9 @@ fn what_is_not_this_api_is_refused_and_the_connection_closed() {
         ("GET /v1/resolve HTTP/1.1\r\nbad header\r\n\r\n", 400),
         ("GET /v1/resolve HTTP/1.1\r\n\r\n", 400),
         ("GET /v1/resolve HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+        ("GET /v1/resolve HTTP/1.1\nHost: x\n\n", 400),
+        ("GET /v1/resolve HTTP/1.1\r\nHost: x\r\nA: b\nVia: c\r\n\r\n", 400),
+        ("\nGET /v1/resolve HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         ("nonsense\r\n\r\n", 400),
     ] {
         let mut client = Client::connect(&host.socket("sbx-1")).unwrap();

@@ -1,0 +1,113 @@
+//! A connection to a resource's socket: any bytes, read by the HTTP that the daemon speaks there.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use miosa_injector::model::RunId;
+
+use crate::clock::Clock;
+use crate::settings::Limits;
+use crate::socket::server::protocol;
+use crate::socket::session::{Sources, answer};
+use crate::socket::stream::{LineEnds, PacedStream};
+
+/// Whatever is answered was asked for in exactly the way that this API is asked, as a second reader of the
+/// same bytes finds; and after a request that is not, nothing more of the connection is read.
+pub fn run(data: &[u8]) {
+    let Some((&cut, data)) = data.split_first() else { return };
+    let (first, second) = data.split_at(usize::from(cut).min(data.len()));
+    let answered = answers(first, second);
+    let mut rest = data;
+    for (position, is_answered) in answered.iter().enumerate() {
+        if !is_answered {
+            assert_eq!(position + 1, answered.len(), "a request was read after one that was refused");
+            break;
+        }
+        rest = after_request(rest).unwrap_or_else(|why| panic!("{why}: {}", rest.escape_ascii()));
+    }
+}
+
+/// For each request that the daemon saw, whether it would have been answered.
+fn answers(first: &[u8], second: &[u8]) -> Vec<bool> {
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    // With nothing to answer from, what is asked in order gets 503, and all else its refusal.
+    let sources = Sources { current: Arc::default(), clock: Clock::System };
+    let resource = "sbx-1".parse().expect("an id");
+    let noted = Rc::clone(&seen);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let reply = answer(&resource, &sources, request);
+        noted.borrow_mut().push(reply.status() == StatusCode::SERVICE_UNAVAILABLE);
+        async { Ok::<_, Infallible>(reply) }
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let bytes = tokio::io::AsyncReadExt::chain(first, second);
+        let stream = tokio::io::join(bytes, tokio::io::sink());
+        let stream = TokioIo::new(PacedStream::new(stream, Arc::default(), LineEnds::STRICT));
+        // How the connection ends is no concern here.
+        drop(protocol(&Limits::default()).serve_connection(stream, service).await);
+    });
+    seen.take()
+}
+
+/// Reads one request as narrowly as the API is meant.
+fn after_request(bytes: &[u8]) -> Result<&[u8], &'static str> {
+    // RFC 9112, section 2.2: an empty line or two before a request are passed over.
+    let mut bytes = bytes;
+    while let Some(after) = bytes.strip_prefix(b"\r\n") {
+        bytes = after;
+    }
+    let end = bytes.windows(4).position(|part| part == b"\r\n\r\n").ok_or("it has no end")?;
+    let (head, rest) = bytes.split_at(end);
+    let head = std::str::from_utf8(head).ok();
+    // Values may be any bytes, names may not; and with any bytes there is no doubt of the lines.
+    let Some(head) = head else { return Ok(&rest[4..]) };
+    let mut lines = head.split("\r\n");
+    let mut words = lines.next().ok_or("it has no first line")?.split(' ');
+    if (words.next(), words.clone().nth(1), words.clone().count()) != (Some("GET"), Some("HTTP/1.1"), 2) {
+        return Err("it is no GET of HTTP/1.1");
+    }
+    check_target(words.next().unwrap_or_default())?;
+    let mut hosts = 0_usize;
+    for line in lines {
+        let (name, value) = line.split_once(':').ok_or("a header has no name")?;
+        let name = name.to_ascii_lowercase();
+        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err("a header's name is none");
+        }
+        if line.contains(['\n', '\r']) {
+            return Err("a line ends in half of a line end");
+        }
+        match name.as_str() {
+            "host" => hosts += 1,
+            "content-length" if value.trim().bytes().all(|byte| byte == b'0') => {}
+            "content-length" | "transfer-encoding" => return Err("it announces a body"),
+            "forwarded" | "via" | "origin" | "upgrade" | "expect" => return Err("it was passed on"),
+            name if name.starts_with("x-forwarded-") => return Err("it was passed on"),
+            _ => {}
+        }
+    }
+    if hosts == 1 { Ok(&rest[4..]) } else { Err("it has not one host") }
+}
+
+fn check_target(target: &str) -> Result<(), &'static str> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if !["/v1/resolve", "/v1/explain"].contains(&path) {
+        return Err("it is of another path");
+    }
+    let given: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
+    match given[..] {
+        [] | ["run" | "run="] => Ok(()),
+        [run] => {
+            let id = run.strip_prefix("run=").ok_or("it has another parameter")?;
+            id.parse::<RunId>().map(drop).map_err(|_no_id| "its run is no id")
+        }
+        _ => Err("it has more than one parameter"),
+    }
+}
