@@ -1,6 +1,8 @@
 //! The intake with clocks that are moved by hand and files that are damaged on purpose.
 #![expect(clippy::arithmetic_side_effects, reason = "the numbers of tests are small")]
 
+mod damage;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -63,7 +65,10 @@ impl Sockets for NotedSockets {
 
 impl World {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        // In memory, where thousands of starts cost no disk anything.
+        let memory = Path::new("/dev/shm");
+        let base = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let directory = tempfile::tempdir_in(base).unwrap();
         let state = StateDir::new(directory.path().to_owned());
         let key = HostPrivateKey::generate().unwrap();
         let publisher = Publisher::new("host_1", NOW).seal_to(&key.public());
