@@ -159,9 +159,18 @@ impl World {
     /// When it fails.
     #[must_use]
     pub fn control_says(&self, args: &[&str]) -> String {
-        let output = self.control_command(args).output().expect("run miosa-control");
+        let output = self.control(args);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+
+    /// Runs `miosa-control` with the world's state, however it ends.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    #[must_use]
+    pub fn control(&self, args: &[&str]) -> std::process::Output {
+        self.control_command(args).output().expect("run miosa-control")
     }
 
     fn control_command(&self, args: &[&str]) -> Command {

@@ -13,3 +13,4 @@ mod outage;
 mod sdk;
 mod secrets;
 mod tenants;
+mod trust;
