@@ -14,6 +14,7 @@ use super::{Accepted, Offer, Queue, Refused, Shared, numbered};
 use crate::generation::Standing;
 use crate::ledger::Facts;
 use crate::socket::reply::{self, Reply};
+use crate::socket::request::check_plain;
 
 /// What this host holds: what a publisher must know to send the next update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,9 @@ pub(crate) async fn answer(
     queue: Queue,
     request: Request<Incoming>,
 ) -> Reply {
+    if let Err(rejection) = check_plain(&request) {
+        return rejection.into();
+    }
     if request.uri().query().is_some() {
         return reply::refuse(StatusCode::BAD_REQUEST, "bad_request", "no path here takes a query");
     }

@@ -15,18 +15,27 @@ pub(crate) struct Rejection {
     message: String,
 }
 
-/// Checks what holds for every request that only reads: HTTP/1.1, `GET`, origin form, one `Host`, no
-/// body, and no header that tells of a proxy, a browser or another protocol.
+/// Checks what holds for every request that only reads: as [`check_plain`], `GET`, and no body.
 pub(crate) fn check_plain_get<B: Body>(request: &Request<B>) -> Result<(), Rejection> {
-    if request.version() != Version::HTTP_11 {
-        return Err(Rejection::bad("only HTTP/1.1 is spoken here"));
-    }
     if request.method() != Method::GET {
         return Err(Rejection::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             "only GET is answered here",
         ));
+    }
+    check_plain(request)?;
+    if request.headers().contains_key(CONTENT_LENGTH) && !request.body().is_end_stream() {
+        return Err(Rejection::bad("a request here has no body"));
+    }
+    Ok(())
+}
+
+/// Checks what holds for every request: HTTP/1.1, origin form, one `Host`, a body of a length that was
+/// given once, and no header that tells of a proxy, a browser or another protocol.
+pub(crate) fn check_plain<B>(request: &Request<B>) -> Result<(), Rejection> {
+    if request.version() != Version::HTTP_11 {
+        return Err(Rejection::bad("only HTTP/1.1 is spoken here"));
     }
     if request.uri().scheme().is_some() || request.uri().authority().is_some() {
         return Err(Rejection::bad("the request target must be a path"));
@@ -39,7 +48,7 @@ pub(crate) fn check_plain_get<B: Body>(request: &Request<B>) -> Result<(), Rejec
         return Err(Rejection::bad("a request here carries at most one Content-Length"));
     }
     for name in request.headers().keys() {
-        check_header(name.as_str(), request.body())?;
+        check_header(name.as_str())?;
     }
     Ok(())
 }
@@ -92,10 +101,12 @@ impl From<Rejection> for Reply {
 
 /// Having the socket is the identity, so a request that somebody passes on for somebody else is
 /// refused: it would be answered with the secrets of whoever holds the socket.
-fn check_header(name: &str, body: &impl Body) -> Result<(), Rejection> {
+fn check_header(name: &str) -> Result<(), Rejection> {
     match name {
-        "content-length" if body.is_end_stream() => Ok(()),
-        "content-length" | "transfer-encoding" => Err(Rejection::bad("a request here has no body")),
+        // Beside a length it is how two readers come to two ends; who sends here knows the length.
+        "transfer-encoding" => {
+            Err(Rejection::bad("a body here has a Content-Length and no Transfer-Encoding"))
+        }
         "forwarded" | "via" | "origin" | "upgrade" | "expect" => Err(Rejection::header(name)),
         name if name.starts_with("x-forwarded-") => Err(Rejection::header(name)),
         _ => Ok(()),

@@ -70,12 +70,9 @@ fn the_intake_reads_no_more_than_an_envelope() {
     assert!(client.is_closed());
     let mut client = Client::connect(&host.intake()).unwrap();
     client.send(b"PUT /v1/trust HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
-    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
-    for _ in 0..5 {
-        // The answer may come, and the connection end, before all of it is sent.
-        let _sent = client.send(chunk.as_bytes());
-    }
-    assert_eq!(client.answer().unwrap().status, 413);
+    let answer = client.answer().unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (400, "bad_request"));
+    assert!(client.is_closed());
     for (method, path, status) in
         [("GET", "/v1/updates", 405), ("PUT", "/v1/position", 405), ("GET", "/v1", 404)]
     {
