@@ -98,16 +98,16 @@ impl Change {
     /// On malformed JSON, unknown or repeated members, ids, names or values out of order, and
     /// records that stand twice.
     pub fn decode(bytes: &[u8]) -> Result<Self, PayloadError> {
-        // P1 is the reader; P3 is `by_id`, P2 `check_sizes`; P4 and P5 are made where a state is.
+        // P1 is the reader, P2 `check_sizes`, P3 `by_id`; P4 and P5 are made where a state is.
         let Object(read): Object<ChangeIn> =
             serde_json::from_slice(bytes).map_err(|error| PayloadError::Malformed(Redacted::from(&error)))?;
+        check_sizes(&read.put)?;
         let put = Records {
             variables: by_id("variable", read.put.env, |record: &Variable| &record.id)?,
             profiles: by_id("profile", read.put.profiles, |record: &Profile| &record.id)?,
             resources: by_id("resource", read.put.resources, |record: &Resource| &record.id)?,
             runs: by_id("run", read.put.runs, |record: &Run| &record.id)?,
         };
-        check_sizes(&put)?;
         Ok(Self { put, delete: read.delete })
     }
 
@@ -202,15 +202,15 @@ impl io::Write for Counter {
     }
 }
 
-fn check_sizes(put: &Records) -> Result<(), PayloadError> {
+fn check_sizes(put: &PutIn) -> Result<(), PayloadError> {
     let check = |id: &str, name: &EnvName, value: &SecretValue| {
         let too_long = |source| PayloadError::EntryTooLong { name: name.clone(), id: id.to_owned(), source };
         check_entry(name, value).map_err(too_long)
     };
-    put.variables.values().try_for_each(|record| check(record.id.as_str(), &record.name, &record.value))?;
-    let envs = put.profiles.values().map(|record| (record.id.as_str(), &record.env));
-    let envs = envs.chain(put.resources.values().map(|record| (record.id.as_str(), &record.env)));
-    let mut envs = envs.chain(put.runs.values().map(|record| (record.id.as_str(), &record.env)));
+    put.env.iter().try_for_each(|Object(record)| check(record.id.as_str(), &record.name, &record.value))?;
+    let envs = put.profiles.iter().map(|Object(record)| (record.id.as_str(), &record.env));
+    let envs = envs.chain(put.resources.iter().map(|Object(record)| (record.id.as_str(), &record.env)));
+    let mut envs = envs.chain(put.runs.iter().map(|Object(record)| (record.id.as_str(), &record.env)));
     envs.try_for_each(|(id, env)| env.iter().try_for_each(|(name, value)| check(id, name, value)))
 }
 

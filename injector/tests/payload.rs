@@ -74,6 +74,7 @@ fn every_spoiled_member_is_refused() {
         ("/put/env/0/scope", json!({})),
         ("/put/env/0/scope", json!(["ws_123", null])),
         ("/put/env/0/scope", json!({"workspace": "a", "project": "b"})),
+        ("/put/env/0/scope", json!({"workspace": "a", "project": null})),
         ("/put/env/0/target", json!("fridge")),
         ("/put/env/0/target", json!({"sandbox": null})),
         ("/put/env/0/name", json!("A=B")),
@@ -110,6 +111,18 @@ fn every_spoiled_member_is_refused() {
         let shown: String = value.to_string().chars().take(60).collect();
         assert!(decode(&payload).is_err(), "{place} = {shown}");
     }
+}
+
+#[test]
+fn what_no_program_can_be_given_is_told_before_what_stands_twice() {
+    let mut payload = sound();
+    payload["put"]["env"][0]["value"] = json!("v".repeat(131_072));
+    let twice = payload["put"]["env"][0].clone();
+    payload["put"]["env"].as_array_mut().unwrap().push(twice);
+    assert_eq!(decode(&payload).unwrap_err().check(), "P2");
+    payload["put"]["env"][0]["value"] = json!("v");
+    payload["put"]["env"].as_array_mut().unwrap().last_mut().unwrap()["value"] = json!("v");
+    assert_eq!(decode(&payload).unwrap_err().check(), "P3");
 }
 
 #[test]
