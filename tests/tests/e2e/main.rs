@@ -9,6 +9,7 @@ mod faults;
 mod foreign;
 mod increments;
 mod isolation;
+mod kills;
 mod layers;
 mod outage;
 mod sdk;
