@@ -4,6 +4,7 @@ mod agent;
 mod canaries;
 mod containers;
 mod crash;
+mod disk;
 mod doors;
 mod faults;
 mod foreign;
