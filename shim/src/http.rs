@@ -87,7 +87,8 @@ fn send(connection: &UnixStream, mut bytes: &[u8]) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn receive(connection: &UnixStream, deadline: Deadline) -> Result<Answer, Trouble> {
+/// Reads an answer, whatever it is an answer to.
+pub(crate) fn receive(connection: &UnixStream, deadline: Deadline) -> Result<Answer, Trouble> {
     let mut reader = Reader { connection, deadline, buffer: Vec::new(), filled: 0 };
     let head = loop {
         reader.read_more(MAX_HEAD)?;

@@ -21,6 +21,8 @@ mod daemon;
 mod environment;
 mod exec;
 mod failure;
+#[cfg(test)]
+mod fuzzing;
 mod help;
 mod http;
 mod launch;

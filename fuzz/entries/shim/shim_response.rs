@@ -1,0 +1,71 @@
+//! The answer of the daemon, or of whatever listens in its place: any bytes, then the end of the connection.
+
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use miosa_injector::protocol::ResolveResponse;
+
+use crate::environment::Environment;
+use crate::http::{Answer, Deadline, receive};
+use crate::launch;
+use crate::options::{Options, Request, parse};
+
+/// An answer is taken if it is whole, of one announced length, and not longer than it may be; what is read
+/// of it is exactly its body; and what is started from it can be started.
+pub fn run(data: &[u8]) {
+    let Ok(Answer { status, body }) = received(data) else { return };
+    let end = data.windows(4).position(|part| part == b"\r\n\r\n");
+    let end = end.or_else(|| data.windows(2).position(|part| part == b"\n\n")).expect("a head has an end");
+    assert!((0..=999).contains(&status));
+    assert!(data.windows(body.len().max(1)).any(|part| body.is_empty() || part == body));
+    let head = data[..end].to_ascii_lowercase();
+    let lengths = head.windows(15).filter(|part| part == b"content-length:").count();
+    assert!(lengths >= 1 && !head.windows(18).any(|part| part == b"transfer-encoding:"));
+    if let Ok(resolution) = serde_json::from_slice(&body) {
+        check_start(&resolution);
+    }
+}
+
+fn check_start(resolution: &ResolveResponse) {
+    let options = options();
+    if let Ok(words) = launch::command(&options, resolution) {
+        assert!(!words.is_empty());
+    }
+    if let Some(directory) = launch::directory(&options, resolution) {
+        assert!(!directory.path.as_os_str().is_empty());
+    }
+    let environment =
+        Environment::layered(&Vec::new(), &resolution.env, &options).expect("no value has a NUL");
+    for (name, _value) in environment.variables() {
+        let name = std::str::from_utf8(name).expect("a name is text");
+        assert!(resolution.env.keys().any(|known| known.as_str() == name) || name == "MIOSA_SOCKET");
+    }
+    assert_eq!(environment.get("MIOSA_SOCKET"), Some(b"/s".as_slice()));
+}
+
+fn options() -> Options {
+    match parse(vec!["miosa-exec".into(), "--socket=/s".into()], &Vec::new()) {
+        Ok(Request::Start(options)) => options,
+        Ok(Request::Help | Request::Version) | Err(_) => panic!("no start is asked for"),
+    }
+}
+
+fn received(data: &[u8]) -> Result<Answer, ()> {
+    let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
+    let deadline = Deadline::after(Instant::now(), Duration::from_secs(10));
+    // What fits into the socket's buffer needs no second thread.
+    if data.len() <= 64 * 1024 {
+        theirs.write_all(data).expect("room for it");
+        drop(theirs);
+        return receive(&ours, deadline).map_err(drop);
+    }
+    thread::scope(|scope| {
+        // Refusing an answer early closes our end while the other one still writes.
+        scope.spawn(move || drop(theirs.write_all(data)));
+        let answer = receive(&ours, deadline).map_err(drop);
+        drop(ours);
+        answer
+    })
+}
