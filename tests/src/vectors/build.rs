@@ -102,6 +102,13 @@ impl Story {
         story
     }
 
+    /// It follows a document under which what it holds may be served again.
+    pub(super) fn reinstated_by(self, document: &[u8]) -> Self {
+        let mut story = self.trusts(document, Accept("follow"));
+        story.model.reinstated();
+        story
+    }
+
     /// It is offered an update.
     pub(super) fn takes(self, update: impl Into<Offer>, verdict: Verdict) -> Self {
         self.takes_padded(update, None, verdict)

@@ -85,6 +85,10 @@ impl Model {
         self.is_revoked = true;
     }
 
+    pub(super) fn reinstated(&mut self) {
+        self.is_revoked = false;
+    }
+
     pub(super) fn forgets(&mut self) {
         self.held = None;
         self.is_revoked = false;

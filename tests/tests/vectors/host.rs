@@ -1,12 +1,12 @@
 //! A host made of the two crates: what the daemon's intake does, in the same order, without disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use data_encoding::{BASE64, HEXLOWER};
 use miosa_injector::{Change, PayloadError, State};
 use miosa_snapshot as snapshot;
 use miosa_snapshot::{
-    Admission, Digest, FloorCheck, HostIdentity, HostPrivateKey, KeyId, OpenedKeys, Refusal, Signer, Trust,
+    Admission, Digest, FloorCheck, HostIdentity, HostPrivateKey, OpenedKeys, Refusal, Signer, Trust,
     Verified, judge, open,
 };
 use miosa_tests::vectors::{
@@ -32,13 +32,13 @@ pub struct Host {
     keys: OpenedKeys,
 }
 
-/// What is held: a state, its position, and on whose word both rest.
+/// What is held: a state, its position, and the updates on which both rest.
 #[derive(Clone)]
 struct Content {
     state: State,
     held: snapshot::Held,
-    words: BTreeMap<KeyId, u64>,
-    confirmed_by: (KeyId, u64),
+    made_by: Vec<Vec<u8>>,
+    heartbeat: Option<Vec<u8>>,
 }
 
 /// Why something is refused: check, name, and the reason as the crates have it.
@@ -158,7 +158,7 @@ impl Host {
         let update = self.open(bytes, Admission::New { now_ms: now })?;
         let floor = self.floor.map_or(FloorCheck::Lost { now_ms: now }, FloorCheck::AtLeast);
         let base = self.standing().cloned();
-        let (word, content) = apply(&update, base.as_ref(), floor)?;
+        let (word, content) = apply(&update, bytes, base.as_ref(), floor)?;
         if let Some(content) = content {
             self.raise_floor(&content.held);
             self.held = Some(content);
@@ -174,7 +174,7 @@ impl Host {
     ) -> Result<&'static str, Refused> {
         let update = self.open(bytes, Admission::Cached)?;
         let floor = self.floor.map_or(FloorCheck::Lost { now_ms: now }, |_| FloorCheck::None);
-        let (word, content) = apply(&update, chain.as_ref(), floor)?;
+        let (word, content) = apply(&update, bytes, chain.as_ref(), floor)?;
         if content.is_some() {
             *chain = content;
         }
@@ -208,21 +208,23 @@ impl Host {
         self.trust.as_ref().filter(|trust| trust.version() >= self.followed)
     }
 
-    /// What is held, if everybody on whose word it rests may still speak.
+    /// What is held, if everybody on whose word it rests may still speak: all of it is verified anew.
     fn standing(&self) -> Option<&Content> {
         let (content, trust) = (self.held.as_ref()?, self.usable_trust()?);
-        let words = content.words.iter().map(|(signer, at)| (*signer, *at)).chain([content.confirmed_by]);
-        let may_speak = |(signer, issued_at): (KeyId, u64)| {
-            trust.signer(signer).is_some_and(|signer| {
-                issued_at <= signer.expires_at && check_scope(signer, [&content.state]).is_ok()
-            })
-        };
-        words.into_iter().all(may_speak).then_some(content)
+        let mut chain = None;
+        for bytes in content.made_by.iter().chain(&content.heartbeat) {
+            let update =
+                open(bytes, &self.identity, trust, Admission::Cached, &mut OpenedKeys::new()).ok()?;
+            let (_, next) = apply(&update, bytes, chain.as_ref(), FloorCheck::None).ok()?;
+            chain = next.or(chain);
+        }
+        Some(content)
     }
 }
 
 fn apply(
     update: &Verified,
+    bytes: &[u8],
     base: Option<&Content>,
     floor: FloorCheck,
 ) -> Result<(&'static str, Option<Content>), Refused> {
@@ -230,23 +232,26 @@ fn apply(
     let verdict = judge(update, held.as_ref(), floor).map_err(coverage::of_refusal)?;
     let decode = || Change::decode(update.payload()).map_err(|error| coverage::of_payload(&error));
     let full = || State::from_full(decode()?).map_err(|error| coverage::of_payload(&error));
-    let statement = update.statement();
-    let word = (statement.signer, statement.times.issued_at);
-    let mut words = base.map(|base| base.words.clone()).unwrap_or_default();
+    let (mut made_by, mut heartbeat) = (Vec::new(), None);
     let (name, state) = match (verdict, base) {
         (snapshot::Verdict::Unchanged, _) => return Ok(("unchanged", None)),
-        (snapshot::Verdict::Refresh, Some(base)) => ("refresh", base.state.clone()),
+        (snapshot::Verdict::Refresh, Some(base)) => {
+            made_by.clone_from(&base.made_by);
+            heartbeat = Some(bytes.to_vec());
+            ("refresh", base.state.clone())
+        }
         (snapshot::Verdict::Extend, Some(base)) => {
-            words.insert(word.0, word.1);
+            made_by.clone_from(&base.made_by);
+            made_by.push(bytes.to_vec());
             let state = base.state.apply(decode()?).map_err(PayloadError::from);
             ("extend", state.map_err(|error| coverage::of_payload(&error))?)
         }
         (snapshot::Verdict::Replace, _) => {
-            words = BTreeMap::from([word]);
+            made_by.push(bytes.to_vec());
             ("replace", full()?)
         }
         (snapshot::Verdict::ReplaceIfStateEqual(unsettled), Some(base)) => {
-            words = BTreeMap::from([word]);
+            made_by.push(bytes.to_vec());
             let state = full()?;
             unsettled.settle(&base.state, &state).map_err(coverage::of_refusal)?;
             ("replace", state)
@@ -260,7 +265,7 @@ fn apply(
     };
     check_scope(update.signer(), base.map(|base| &base.state).into_iter().chain([&state]))?;
     let held = snapshot::Held::after(held.as_ref(), update);
-    Ok((name, Some(Content { state, held, words, confirmed_by: word })))
+    Ok((name, Some(Content { state, held, made_by, heartbeat })))
 }
 
 fn check_scope<'a>(signer: &Signer, states: impl IntoIterator<Item = &'a State>) -> Result<(), Refused> {

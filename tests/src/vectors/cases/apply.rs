@@ -294,6 +294,7 @@ fn revocations() -> Vec<Story> {
     let only_1 = next.clone().signers([signer(SIGNER_1)]).signed(&[ROOT_1]);
     let one = first();
     let two = one.then(2, &valued("two"));
+    let both = Update::full(1, &one_record().env("env_2", "globex", "two"));
     let by_2 = |update: Update| update.by(SIGNER_2);
     let cut_short =
         |at| next.clone().signers([signer_until(SIGNER_1, at), signer(SIGNER_2)]).signed(&[ROOT_1]);
@@ -353,6 +354,25 @@ fn revocations() -> Vec<Story> {
             .revoked_by(&scoped(&["globex"])),
         story("signer_for_fewer_now", "It may still speak for this tenant.")
             .trusts(&scoped(&["acme"]), Accept("follow")),
+        fresh("signer_for_fewer_than_it_spoke_for", "A tenant that is gone from the state counts too.")
+            .takes(&both, REPLACE)
+            .takes(both.then(2, &Change::nothing().without("env", "env_2")), EXTEND)
+            .revoked_by(&scoped(&["acme"])),
+        story("signer_of_an_increment_for_fewer_now", "It speaks for the whole state.")
+            .takes(by_2(two.clone()), EXTEND)
+            .revoked_by(
+                &next
+                    .clone()
+                    .signers([signer(SIGNER_1), signer_for(SIGNER_2, &["globex"])])
+                    .signed(&[ROOT_1]),
+            ),
+        story(
+            "revoked_signer_listed_again",
+            "What is held stands as soon as the document that counts lets it.",
+        )
+        .revoked_by(&only_2)
+        .reinstated_by(&next.next().signed(&[ROOT_1]))
+        .takes(one.beat(), REFRESH),
         story("revoked_by_the_second_of_two_documents", "The one that counts decides.")
             .trusts(&next.signed(&[ROOT_1]), Accept("follow"))
             .revoked_by(&next.next().signers([signer(SIGNER_2)]).signed(&[ROOT_1])),

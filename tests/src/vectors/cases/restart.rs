@@ -97,6 +97,8 @@ fn signers() -> Vec<Story> {
     let scoped = |tenants: &[&str]| next.clone().signers([signer_for(SIGNER_1, tenants)]).signed(&[ROOT_1]);
     let two = first().then(2, &valued("two"));
     let by_2 = two.clone().by(SIGNER_2);
+    let both = Update::full(1, &one().env("env_2", "globex", "two"));
+    let both_then = both.then(2, &Change::nothing().without("env", "env_2"));
     vec![
         story("signer_revoked_fail", "What it signed is not served.").revoked_by(&only_2).restarts(
             &[&trust(), &only_2],
@@ -136,6 +138,23 @@ fn signers() -> Vec<Story> {
         story("signer_for_fewer_now", "It may still speak for this tenant.")
             .trusts(&scoped(&["acme"]), Accept("follow"))
             .restarts(&[&trust(), &scoped(&["acme"])], [kept(first(), REPLACE)], SERVED),
+        story("signer_of_the_last_heartbeat_revoked_fail", "Its times are gone, and the state is served.")
+            .takes(first().beat().by(SIGNER_2), REFRESH)
+            .revoked_by(&only_1)
+            .restarts(
+                &[&trust(), &only_1],
+                [kept(first(), REPLACE), kept(first().beat().by(SIGNER_2), UNKNOWN)],
+                SERVED,
+            ),
+        fresh("signer_for_fewer_than_it_spoke_for_fail", "A tenant that is gone from the state counts too.")
+            .takes(&both, REPLACE)
+            .takes(&both_then, EXTEND)
+            .revoked_by(&scoped(&["acme"]))
+            .restarts(
+                &[&trust(), &scoped(&["acme"])],
+                [kept(&both, Fail("P6", "OutOfScope")), kept(&both_then, BASE)],
+                NOTHING,
+            ),
         story("signer_of_another_full_one_revoked_fail", "What took its place stands.")
             .takes(Update::full(2, &valued("two")).by(SIGNER_2), REPLACE)
             .trusts(&only_2, Accept("follow"))
