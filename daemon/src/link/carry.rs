@@ -12,7 +12,7 @@ use hyper::{Method, StatusCode};
 use miosa_injector::protocol::ErrorBody;
 use serde::Deserialize;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::backoff::Backoff;
 use super::lines::{Line, Lines, LinesEnd};
@@ -63,6 +63,8 @@ pub(super) enum SessionEnd {
     /// The stream went past what was not kept, so it has to be sent again.
     #[error("`miosad serve` could not keep what it was handed ({0})")]
     NotKept(String),
+    #[error("the control plane sent more than {MAX_NOISE} lines without content in a minute")]
+    Noise,
     #[error("`miosad serve` could use none of the last {MAX_USELESS} things sent, the last for {0}")]
     Useless(String),
 }
@@ -81,13 +83,31 @@ struct Receipt {
     verdict: String,
 }
 
+/// Lines without content, which must not keep a processor busy.
+#[derive(Default)]
+struct Noise {
+    since: Option<Instant>,
+    lines: u32,
+}
+
+impl Noise {
+    fn hear(&mut self) -> Result<(), SessionEnd> {
+        if self.since.is_none_or(|since| since.elapsed() > NOISE_PERIOD) {
+            *self = Self { since: Some(Instant::now()), lines: 0 };
+        }
+        self.lines = self.lines.saturating_add(1);
+        if self.lines > MAX_NOISE { Err(SessionEnd::Noise) } else { Ok(()) }
+    }
+}
+
 impl SessionEnd {
     /// How long the control plane wants to be left alone, on top of the usual pause.
     pub(super) fn retry_after(&self) -> Duration {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
             Self::Intake(_) | Self::IntakeAnswer(_) | Self::Control(_) | Self::Lines(_) => Duration::ZERO,
-            Self::NeedFull | Self::Moved | Self::NotKept(_) | Self::Useless(_) => Duration::ZERO,
+            Self::NeedFull | Self::Moved | Self::NotKept(_) => Duration::ZERO,
+            Self::Noise | Self::Useless(_) => Duration::ZERO,
         }
     }
 }
@@ -129,12 +149,11 @@ impl Carrier {
         let mut lines = self.open(&mut stream, beginning, &position).await?;
         tracing::info!(event = "link_up", version = position.version, "linked to the control plane");
         standings.send_replace(Some(Standing::at(&position, None)));
-        let mut useless_in_a_row = 0_u32;
+        let (mut useless_in_a_row, mut noise) = (0_u32, Noise::default());
         loop {
             let verdict = match self.next_line(&mut lines, &position).await? {
                 Line::Empty | Line::Unknown => {
-                    // Honest ones are seconds apart; a flood of them must not keep a processor busy.
-                    tokio::time::sleep(LEAST_APART).await;
+                    noise.hear()?;
                     continue;
                 }
                 Line::Trust(envelope) => self.hand_over("/v1/trust", envelope).await?,
@@ -294,8 +313,10 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// A control plane that only sends what is refused or known is left alone for a while.
 const MAX_USELESS: u32 = 16;
 
-/// From a line that says nothing to the next.
-const LEAST_APART: Duration = Duration::from_millis(10);
+/// An honest control plane sends four signs of life a minute; a later one may say more that is not
+/// understood here.
+const MAX_NOISE: u32 = 1_000;
+const NOISE_PERIOD: Duration = Duration::from_secs(60);
 
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 
@@ -308,6 +329,17 @@ const LAST_REPORT: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn signs_of_life_are_no_noise_and_a_flood_is() {
+        let mut noise = Noise::default();
+        for _ in 0..10_000 {
+            assert!(noise.hear().is_ok());
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let mut flood = (0..=MAX_NOISE + 60).map(|_| noise.hear());
+        assert!(flood.any(|heard| matches!(heard, Err(SessionEnd::Noise))));
+    }
 
     #[test]
     fn a_wait_that_the_control_plane_asks_for_is_read_and_bounded() {

@@ -92,9 +92,19 @@ where
             None => Err(LinesEnd::Ended),
             Some(Err(error)) => Err(LinesEnd::Broken(error.into())),
             Some(Ok(frame)) => {
-                self.buffer.extend_from_slice(&frame.into_data().unwrap_or_default());
+                let data = frame.into_data().unwrap_or_default();
+                self.make_room(data.len());
+                self.buffer.extend_from_slice(&data);
                 Ok(())
             }
+        }
+    }
+
+    /// A long line gets the room of the longest at once: growing by doubling would take twice that.
+    fn make_room(&mut self, more: usize) {
+        let length = self.buffer.len().saturating_add(more);
+        if length > DOUBLED && length > self.buffer.capacity() {
+            self.buffer.reserve(MAX_LINE_BYTES.saturating_sub(self.buffer.len()).saturating_add(more));
         }
     }
 
@@ -140,6 +150,9 @@ fn after(duration: Duration) -> Option<Instant> {
 
 /// The largest envelope and what is around it.
 const MAX_LINE_BYTES: usize = MAX_ENVELOPE_BYTES.saturating_add(64);
+
+/// Up to here, room for a line is doubled as it comes.
+const DOUBLED: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
