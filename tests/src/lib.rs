@@ -1,6 +1,7 @@
 //! The language of the end-to-end tests: a world with a control plane, hosts and resources, each a
 //! real program with a folder and a log of its own. Nothing in the product depends on this crate.
 
+pub mod front;
 pub mod http;
 pub mod lone;
 pub mod memory;

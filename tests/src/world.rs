@@ -38,6 +38,17 @@ pub struct Host<'a> {
     pub id: String,
     serve: Option<Program>,
     link: Option<Program>,
+    config: Option<PathBuf>,
+}
+
+/// Where a host finds its control plane.
+pub struct Address<'a> {
+    /// The URL that it enrolls with.
+    pub url: &'a str,
+    /// The certificates to trust there.
+    pub ca: Option<&'a Path>,
+    /// The text of its configuration file.
+    pub config: &'a str,
 }
 
 impl World {
@@ -108,6 +119,12 @@ impl World {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// The loopback port on which the control plane listens.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where the control plane listens.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
@@ -133,10 +150,29 @@ impl World {
     /// When any step fails.
     #[must_use]
     pub fn host(&self, name: &str) -> Host<'_> {
+        self.enroll(name, &["--control", &self.url()], None)
+    }
+
+    /// As [`World::host`], by another way to the control plane, and with a configuration file.
+    ///
+    /// # Panics
+    /// When any step fails.
+    #[must_use]
+    pub fn host_at(&self, name: &str, at: &Address<'_>) -> Host<'_> {
+        let config = self.path(&format!("{name}.toml"));
+        std::fs::write(&config, at.config).expect("write a configuration");
+        let mut way = vec!["--control", at.url];
+        if let Some(ca) = at.ca {
+            way.extend(["--ca", ca.to_str().expect("a path that is text")]);
+        }
+        self.enroll(name, &way, Some(config))
+    }
+
+    fn enroll(&self, name: &str, way: &[&str], config: Option<PathBuf>) -> Host<'_> {
         let token = self.control_says(&["host", "create", "--name", name]);
-        let mut host =
-            Host { world: self, name: name.to_owned(), id: String::new(), serve: None, link: None };
-        let enrolled = host.run(&["enroll", "--control", &self.url(), "--token", &token]);
+        let (id, serve, link) = (String::new(), None, None);
+        let mut host = Host { world: self, name: name.to_owned(), id, serve, link, config };
+        let enrolled = host.run(&[&["enroll", "--token", &token], way].concat());
         assert!(enrolled.status.success(), "{}", String::from_utf8_lossy(&enrolled.stderr));
         host.start_serve();
         host.start_link();
@@ -401,6 +437,9 @@ impl Host<'_> {
             .arg(self.state_dir())
             .arg("--runtime-dir")
             .arg(self.runtime_dir());
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
         command
     }
 }

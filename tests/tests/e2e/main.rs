@@ -8,6 +8,7 @@ mod disk;
 mod doors;
 mod faults;
 mod foreign;
+mod hostile;
 mod increments;
 mod isolation;
 mod kills;
