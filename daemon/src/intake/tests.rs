@@ -1,6 +1,7 @@
 //! The intake with clocks that are moved by hand and files that are damaged on purpose.
 #![expect(clippy::arithmetic_side_effects, reason = "the numbers of tests are small")]
 
+mod clocks;
 mod damage;
 
 use std::fs;
