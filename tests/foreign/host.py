@@ -156,9 +156,14 @@ class Host:
         j3_not_below_the_floor(statement, self.floor)
         j4_recent_and_full_without_a_floor(statement, self.floor, now)
         j5_applies_to_what_is_held(statement, held)
-        state = state_after(statement, held, self.trust_that_counts())
-        j6_says_the_same_as_what_is_held(statement, state, held)
-        j7_not_issued_before_the_newest(statement, self.floor)
+        if is_another_of_the_held_version(statement, held):
+            state = state_after(statement, held)
+            j6_says_the_same_as_what_is_held(state, held)
+            j7_not_issued_before_the_newest(statement, held, self.floor)
+        else:
+            j7_not_issued_before_the_newest(statement, held, self.floor)
+            state = state_after(statement, held)
+        p6_speaks_for_its_tenants(self.trust_that_counts().signers[statement.signer], state_of(held), state)
         self.held = following(statement, state, held)
         self.floor = raised(self.floor, statement)
         self.revoked = False
@@ -204,9 +209,8 @@ def verdict(offer: Callable[[], str]) -> str:
 
 @dataclass(frozen=True)
 class Envelope:
-    """A DSSE envelope in our spelling, and the digest that names it."""
+    """A DSSE envelope in our spelling."""
 
-    digest: str
     signed: dsse.Envelope
 
     def is_signed_by(self, key: PublicKey) -> bool:
@@ -226,7 +230,7 @@ def read_envelope(envelope: bytes, payload_type: str, size: int, signatures: int
     e4_number_of_signatures(found_signatures, signatures)
     body, decoded = e5_encodings(payload, found_signatures)
     by_key = e6_one_signature_a_key(decoded)
-    return Envelope(hashlib.sha256(envelope).hexdigest(), dsse.Envelope(body, found_type, by_key))
+    return Envelope(dsse.Envelope(body, found_type, by_key))
 
 
 def e1_within_its_size(envelope: bytes, size: int) -> None:
@@ -313,9 +317,9 @@ class Trust:
 
 def first_trust(envelope: bytes, pin: str) -> Trust:
     """The document that the host is pinned to."""
-    read = read_envelope(envelope, TRUST_TYPE, TRUST_SIZE, TRUST_SIGNATURES)
-    if read.digest != pin:
+    if hashlib.sha256(envelope).hexdigest() != pin:
         raise Refused("T1")
+    read = read_envelope(envelope, TRUST_TYPE, TRUST_SIZE, TRUST_SIGNATURES)
     document = t3_document(envelope, read.signed.payload)
     t4_signed_by_its_own_roots(read, document)
     return document
@@ -612,28 +616,36 @@ def j5_applies_to_what_is_held(statement: Statement, held: Position | None) -> N
         raise Refused("J5")
 
 
-def j6_says_the_same_as_what_is_held(statement: Statement, state: State, held: Position | None) -> None:
+def is_another_of_the_held_version(statement: Statement, held: Position | None) -> bool:
+    """Whether J6 has something to compare."""
     if statement.kind != "full" or held is None:
-        return
-    if (statement.epoch, statement.version) == (held.epoch, held.version) and state != held.state:
+        return False
+    return (statement.epoch, statement.version) == (held.epoch, held.version)
+
+
+def j6_says_the_same_as_what_is_held(state: State, held: Position | None) -> None:
+    if state != state_of(held):
         raise Refused("J6")
 
 
-def j7_not_issued_before_the_newest(statement: Statement, floor: Floor | None) -> None:
-    if floor is not None and floor.epoch == statement.epoch and statement.issued_at < floor.issued_at:
-        raise Refused("J7")
+def j7_not_issued_before_the_newest(statement: Statement, held: Position | None, floor: Floor | None) -> None:
+    for newest in (held, floor):
+        if newest is not None and newest.epoch == statement.epoch and statement.issued_at < newest.issued_at:
+            raise Refused("J7")
 
 
-def state_after(statement: Statement, held: Position | None, trust: Trust) -> State:
-    """P1 to P6: the state that this update makes, or that it refreshes."""
-    before = State() if held is None else held.state
+# The payload: P1 to P5 are in payload.py
+
+
+def state_of(held: Position | None) -> State:
+    return State() if held is None else held.state
+
+
+def state_after(statement: Statement, held: Position | None) -> State:
+    """The state that this update makes, or that it refreshes."""
     if statement.kind == "heartbeat":
-        after = before
-    else:
-        change = read_change(statement.payload)
-        after = apply(change, before, statement.kind)
-    p6_speaks_for_its_tenants(trust.signers[statement.signer], before, after)
-    return after
+        return state_of(held)
+    return apply(read_change(statement.payload), state_of(held), statement.kind)
 
 
 def p6_speaks_for_its_tenants(signer: Signer, before: State, after: State) -> None:

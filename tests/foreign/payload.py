@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from refusals import Refused
-from values import a_list, an_id, demand, strict_json
+from values import a_list, an_id, demand, nested, strict_json
 
 Record = dict[str, Any]
 Check = Callable[[Any], object]
@@ -17,7 +18,9 @@ KINDS = ("env", "profiles", "resources", "runs")
 ENTRY_SIZE = 131_071
 RESOURCE_KINDS = ("sandbox", "computer", "agent")
 TARGETS = ("all", *RESOURCE_KINDS)
-RUNTIMES = ("osa", "codex", "claude-code", "pi", "hermes", "custom")
+RUNTIMES = ("osa", "codex", "claude-code", "claude_code", "claude", "pi", "hermes", "hermes-agent", "custom")
+NESTED = 32
+RESERVED = "$serde_json::private::"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -167,28 +170,45 @@ def scope(value: Any) -> None:
         an_id(*value.values())
 
 
-def without_comma(value: Any) -> None:
-    demand(isinstance(value, str) and value != "" and "," not in value)
+def listed(value: Any) -> None:
+    """What stands in a list between commas."""
+    demand(isinstance(value, str) and value != "")
+    demand(not any(letter == "," or unicodedata.category(letter) == "Cc" for letter in value))
 
 
 def connector(value: Any) -> None:
+    as_sent(value)
     if isinstance(value, dict):
-        value = next((value[name] for name in ("uid", "id", "name") if name in value), None)
-    without_comma(value)
+        value = next((value[name] for name in ("uid", "id", "name") if isinstance(value.get(name), str)), None)
+    listed(value)
 
 
 def command(value: Any) -> None:
     if isinstance(value, list):
-        demand(value != [])
         each(without_nul)(value)
+        demand(value != [] and value[0] != "")
     else:
         without_nul(value)
+        demand(value.strip() != "")
 
 
-def approval_policy(value: Any) -> None:
+def policy(value: Any) -> None:
+    an_object(value)
+    as_sent(value)
+
+
+def as_sent(value: Any) -> None:
+    """JSON that is kept as it was sent."""
+    demand(nested(value) <= NESTED)
+    demand(not any(name.startswith(RESERVED) for name in names_in(value)))
+
+
+def names_in(value: Any) -> Iterator[str]:
+    """The names of all members, at any depth."""
     if isinstance(value, dict):
-        value = value.get("approval")
-    text(value)
+        yield from value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
+        yield from names_in(inner)
 
 
 SELECTION = members(skip=boolean, profile_id=null_or(an_id))
@@ -213,10 +233,10 @@ RECORDS = {
             name=text,
             runtime=one_of(RUNTIMES),
             applies_to=each(one_of(RESOURCE_KINDS)),
-            tools=null_or(each(without_comma)),
+            tools=null_or(each(listed)),
             connectors=each(connector),
             env=environment,
-            policy=an_object,
+            policy=policy,
             is_default=boolean,
         )
     ),
@@ -237,13 +257,13 @@ RECORDS = {
             resource_id=resource_id,
             env=environment,
             selection=SELECTION,
-            instruction=null_or(text),
-            cwd=null_or(text),
+            instruction=null_or(without_nul),
+            cwd=null_or(without_nul),
             command=null_or(command),
             runtime_command=null_or(command),
-            model=null_or(text),
-            provider=null_or(text),
-            approval_policy=null_or(approval_policy),
+            model=null_or(without_nul),
+            provider=null_or(without_nul),
+            approval_policy=as_sent,
         )
     ),
 }

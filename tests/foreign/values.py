@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 from decimal import Decimal
 from typing import Any
@@ -16,15 +17,39 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def strict_json(text: str) -> Any:
-    """JSON as the document has it: no member twice, no NaN, and an `int` only for a number without sign, fraction or
-    exponent."""
-    return json.loads(
+    """JSON as the document has it: no member twice, no NaN, no half of a surrogate pair, and an `int` only for a number
+    without sign, fraction or exponent."""
+    value = json.loads(
         text,
         object_pairs_hook=each_once,
         parse_constant=no_such_number,
-        parse_int=lambda digits: int(digits) if digits.isdigit() and len(digits) <= 16 else Decimal(digits),
-        parse_float=Decimal,
+        parse_int=lambda digits: int(digits) if digits.isdigit() and len(digits) <= 16 else real(digits),
+        parse_float=real,
     )
+    check_texts(value)
+    return value
+
+
+def real(digits: str) -> Decimal:
+    demand(math.isfinite(float(digits)))
+    return Decimal(digits)
+
+
+def check_texts(value: Any) -> None:
+    """No text has half of a surrogate pair: UTF-8 can't write it."""
+    if isinstance(value, str):
+        value.encode()  # UnicodeEncodeError is a ValueError
+    elif isinstance(value, dict):
+        check_texts([*value, *value.values()])
+    elif isinstance(value, list):
+        for inner in value:
+            check_texts(inner)
+
+
+def nested(value: Any) -> int:
+    """How many arrays and objects are in each other."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max([0, *map(nested, inner)])
 
 
 def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,15 +1,20 @@
-"""Runs the host of host.py over the conformance vectors and says where it does not agree with them.
+"""Runs the host of host.py.
 
-    verify.py tests/vectors
+    verify.py tests/vectors                        over the conformance vectors (their README.md says how they are laid out)
+    verify.py offer HOST_ID KEY_FILE PIN FILE...   over trust documents and updates, in this order, by the present clock
 
-One line for each disagreement; the last line counts the cases. Exit status 0: there was a case, and no disagreement.
-The layout of the vectors is in their README.md.
+The first prints a line for each disagreement with the vectors, and at last how many cases there were; exit status 0 means
+that there were some, and no disagreement. The second prints what the host has come to, as a case of the vectors ends; exit
+status 0 means that it accepted everything. KEY_FILE holds the host's X25519 private key in base64, PIN is the SHA-256 of the
+first trust document.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -17,17 +22,41 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from host import Host, Restart, verdict
+from host import TRUST_TYPE, Host, Restart, verdict
 from payload import State
+from refusals import Refused
 
 Step = dict[str, Any]
 
 
 def main() -> int:
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    vectors = Path(sys.argv[1])
+    match sys.argv[1:]:
+        case ["offer", host_id, key_file, pin, *files]:
+            key = X25519PrivateKey.from_private_bytes(base64.b64decode(Path(key_file).read_bytes()))
+            return offer(Host(host_id, key, pin), [Path(file).read_bytes() for file in files])
+        case [vectors]:
+            return run_cases(Path(vectors))
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+
+
+def offer(host: Host, envelopes: list[bytes]) -> int:
+    now = time.time_ns() // 1_000_000
+    try:
+        for envelope in envelopes:
+            if TRUST_TYPE.encode() in envelope:
+                host.offer_trust(envelope)
+            else:
+                host.offer_update(envelope, now)
+    except Refused as refused:
+        print(refused, file=sys.stderr)
+        return 1
+    print(json.dumps(the_end(host, now)))
+    return 0
+
+
+def run_cases(vectors: Path) -> int:
     keys = json.loads((vectors / "keys.json").read_text())
     cases = sorted(path.parent for path in vectors.glob("*/*/case.json"))
     wrong = 0
