@@ -9,6 +9,8 @@ mod auth;
 mod cli;
 mod clock;
 mod commands;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod housekeeping;
 mod hygiene;
 mod logging;

@@ -10,6 +10,10 @@ use axum::http::StatusCode;
 pub(crate) struct Metrics {
     /// Answers by the first digit of their status, from 1 to 5.
     answers: [AtomicU64; 5],
+    /// Times that a host held an earlier state than it once did.
+    pub(crate) hosts_regressed: AtomicU64,
+    /// Until when there is a signer, in Unix seconds; 0 while there is none.
+    pub(crate) signer_expires_at: AtomicU64,
 }
 
 impl Metrics {
@@ -32,6 +36,18 @@ impl Metrics {
             // Writing to a String can't fail.
             let _infallible = writeln!(text, "miosa_control_requests_total{{status=\"{class}xx\"}} {count}");
         }
+        let regressed = self.hosts_regressed.load(Ordering::Relaxed);
+        let expires_at = self.signer_expires_at.load(Ordering::Relaxed);
+        // Writing to a String can't fail.
+        let _infallible = write!(
+            text,
+            "# HELP miosa_control_hosts_regressed_total Times that a host held an earlier state than it once did.\n\
+             # TYPE miosa_control_hosts_regressed_total counter\n\
+             miosa_control_hosts_regressed_total {regressed}\n\
+             # HELP miosa_control_signer_expires_timestamp_seconds When the signer in use or the trust document expires; 0 without one.\n\
+             # TYPE miosa_control_signer_expires_timestamp_seconds gauge\n\
+             miosa_control_signer_expires_timestamp_seconds {expires_at}\n"
+        );
         text
     }
 }

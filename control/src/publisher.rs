@@ -7,7 +7,8 @@
 //! is only a reason to run it sooner: a lost nudge costs one period of the timer, never correctness.
 //!
 //! Any number of replicas may do so at once. Each version of a host's state is issued by one of them,
-//! since the store takes only the first; the others find it there and send that.
+//! since the store takes only the first: as a rule the one that the host is connected to, which the others
+//! give time. They find it there.
 //!
 //! Every version is issued as a full update, and where that is much smaller, to a host that is connected
 //! here, as an incremental one too ([`issue`]). Which of the two a host is sent is decided by its stream,
@@ -23,12 +24,14 @@ mod issue;
 mod look;
 mod marks;
 mod memory;
+mod opening;
 mod reports;
 mod sealer;
 mod stream;
 mod sweep;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +39,7 @@ use miosa_snapshot::HostId;
 use tokio::sync::{Notify, watch};
 
 use crate::cli::ServeFor;
+use crate::metrics::Metrics;
 use crate::report::Chain;
 use crate::store::{Store, StoreError};
 use crate::token::NoRandomness;
@@ -48,6 +52,7 @@ pub(crate) use stream::Told;
 
 use due::{Batch, Due};
 use fleet::Fleet;
+use in_force::InForce;
 use issue::Want;
 use look::{Look, Touched};
 use marks::Marker;
@@ -66,6 +71,7 @@ struct Inner {
     marker: Marker,
     memory: Memory,
     reports: Reports,
+    metrics: Arc<Metrics>,
     /// Hosts that somebody waits for.
     asked: Mutex<BTreeSet<HostId>>,
     /// Records that the log says can't be read: once is enough.
@@ -123,7 +129,12 @@ impl PublishError {
 
 impl Publisher {
     /// A publisher that [`Publisher::run`] sets to work.
-    pub(crate) fn new(store: Store, fresh_for: Duration, serve_for: ServeFor) -> Result<Self, NoRandomness> {
+    pub(crate) fn new(
+        store: Store,
+        fresh_for: Duration,
+        serve_for: ServeFor,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, NoRandomness> {
         Ok(Self(Arc::new(Inner {
             store,
             sealer: Sealer::new(fresh_for, serve_for),
@@ -131,6 +142,7 @@ impl Publisher {
             marker: Marker::new()?,
             memory: Memory::new(MAX_REMEMBERED),
             reports: Reports::default(),
+            metrics,
             asked: Mutex::default(),
             told: Mutex::default(),
             nudge: Notify::new(),
@@ -233,13 +245,34 @@ impl Publisher {
             let in_force = self.0.sealer.read_again(&self.0.store).await?;
             if in_force.version() != known {
                 due.hurry();
+                self.tell_of(&in_force);
             }
             hosts.extend(self.0.store.hosts_not_under(in_force.version()).await?);
         }
-        hosts.append(&mut self.0.asked.lock().unwrap_or_else(PoisonError::into_inner));
-        due.add(hosts, changed);
+        // What is connected to another replica is left to that one first: it can send what changed alone.
+        let is_others = |host: &HostId| self.0.store.is_shared() && !self.0.fleet.is_connected(host);
+        due.add(hosts, changed, |host| if is_others(host) { OTHERS_FIRST } else { Duration::ZERO });
         look.forget();
+        let asked = std::mem::take(&mut *self.0.asked.lock().unwrap_or_else(PoisonError::into_inner));
+        due.add(asked, &BTreeSet::new(), |_| Duration::ZERO);
         Ok(())
+    }
+
+    /// Says which trust document is in force from here on.
+    fn tell_of(&self, in_force: &InForce) {
+        let version = in_force.version();
+        let expires_at = match in_force.signer() {
+            Ok(signer) => {
+                let signer_id = signer.key_id();
+                tracing::info!(event = "trust", version, epoch = signer.epoch, %signer_id, "trust document in force");
+                signer.expires_at()
+            }
+            Err(error) => {
+                tracing::error!(event = "no_signer", version, "nothing is published: {error}");
+                0
+            }
+        };
+        self.0.metrics.signer_expires_at.store(expires_at / 1000, Ordering::Relaxed);
     }
 
     /// How a host is at this moment, as far as this process knows.
@@ -257,6 +290,8 @@ impl Publisher {
 }
 
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
+/// What it takes a replica to hear of a change and to publish it.
+const OTHERS_FIRST: Duration = Duration::from_millis(100);
 /// The bytes of memory for what hosts were issued last: about a million records.
 const MAX_REMEMBERED: usize = 64 * 1024 * 1024;
 /// Hosts that are read in one state of the database.

@@ -13,6 +13,7 @@ pub(crate) mod data_keys;
 pub(crate) mod enrollment;
 mod env_json;
 pub(crate) mod feed;
+pub(crate) mod host_openings;
 pub(crate) mod host_status;
 pub(crate) mod hosts;
 pub(crate) mod idempotency;

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use crate::app::App;
 use crate::cli::ServeOptions;
 use crate::hygiene::Memory;
+use crate::metrics::Metrics;
 use crate::publisher::Publisher;
 use crate::server::{Server, ServerError, load_tls};
 use crate::store::Store;
@@ -52,10 +53,11 @@ pub(crate) async fn run(store: Store, options: ServeOptions, memory: Memory) -> 
     };
 
     let (end, ending) = watch::channel(false);
+    let metrics: Arc<Metrics> = Arc::default();
     let app = App {
         store: store.clone(),
-        metrics: Arc::default(),
-        publisher: Publisher::new(store.clone(), options.fresh_for, options.serve_for)?,
+        publisher: Publisher::new(store.clone(), options.fresh_for, options.serve_for, Arc::clone(&metrics))?,
+        metrics,
         ending: ending.clone(),
     };
     let mut tasks = JoinSet::new();

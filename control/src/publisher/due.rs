@@ -27,12 +27,23 @@ pub(super) struct Batch {
 }
 
 impl Due {
-    /// Makes hosts due because of changes of tenants. A pause after a failure is kept to.
-    pub(super) fn add(&mut self, hosts: impl IntoIterator<Item = HostId>, tenants: &BTreeSet<String>) {
+    /// Makes hosts due because of changes of tenants, each after its `delay`. A pause after a failure is
+    /// kept to.
+    pub(super) fn add(
+        &mut self,
+        hosts: impl IntoIterator<Item = HostId>,
+        tenants: &BTreeSet<String>,
+        delay: impl Fn(&HostId) -> Duration,
+    ) {
         let now = Instant::now();
         for host in hosts {
-            let new = || DueHost { at: now, failures: 0, tenants: BTreeSet::new() };
-            self.0.entry(host).or_insert_with(new).tenants.extend(tenants.iter().cloned());
+            let at = now.checked_add(delay(&host)).unwrap_or(now);
+            let new = || DueHost { at, failures: 0, tenants: BTreeSet::new() };
+            let due = self.0.entry(host).or_insert_with(new);
+            due.tenants.extend(tenants.iter().cloned());
+            if due.failures == 0 {
+                due.at = due.at.min(at);
+            }
         }
     }
 
@@ -95,7 +106,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_host_that_fails_is_due_again_later_each_time() {
         let mut due = Due::default();
-        due.add([host("a"), host("b")], &BTreeSet::from(["t".to_owned()]));
+        due.add([host("a"), host("b")], &BTreeSet::from(["t".to_owned()]), |_| Duration::ZERO);
         let batch = due.batch(10, |_| false);
         assert_eq!(batch.hosts, [host("a"), host("b")]);
         assert_eq!(batch.tenants, BTreeSet::from(["t".to_owned()]));
@@ -113,9 +124,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_host_whose_turn_comes_later_may_be_asked_for_before() {
+        let mut due = Due::default();
+        let later = |host: &HostId| Duration::from_secs(if host.as_str() == "b" { 1 } else { 0 });
+        due.add([host("a"), host("b")], &BTreeSet::new(), later);
+        assert_eq!(due.batch(10, |_| false).hosts, [host("a")]);
+        due.add([host("b")], &BTreeSet::new(), |_| Duration::ZERO);
+        assert_eq!(due.batch(10, |_| false).hosts, [host("a"), host("b")]);
+        due.settle(&[host("b")], &BTreeSet::from([host("b")]));
+        due.add([host("b")], &BTreeSet::new(), |_| Duration::ZERO);
+        assert_eq!(due.batch(10, |_| false).hosts, [host("a")], "a pause after a failure is kept to");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn connected_hosts_come_first() {
         let mut due = Due::default();
-        due.add([host("a"), host("b"), host("c")], &BTreeSet::new());
+        due.add([host("a"), host("b"), host("c")], &BTreeSet::new(), |_| Duration::ZERO);
         assert_eq!(due.batch(2, |id| *id == host("c")).hosts, [host("c"), host("a")]);
     }
 }

@@ -177,6 +177,11 @@ impl Signer {
         Self { key, epoch: trust.epoch(), trust: trust.version(), expires_at, listed }
     }
 
+    /// Until when it may sign, in Unix milliseconds.
+    pub(super) fn expires_at(&self) -> u64 {
+        self.expires_at
+    }
+
     /// Whether it may speak for every tenant.
     pub(super) fn speaks_for_all(&self) -> bool {
         self.listed.tenants.is_none()

@@ -116,17 +116,21 @@ impl Publisher {
             retry_at: now,
             failures: 0,
         };
-        tokio::spawn(stream.run(ending));
+        tokio::spawn(stream.run(told, ending));
         Lines(body)
     }
 }
 
 impl Stream {
-    async fn run(mut self, mut ending: watch::Receiver<bool>) {
+    async fn run(mut self, told: Told, mut ending: watch::Receiver<bool>) {
         tracing::debug!(host_id = %self.host, holds = ?self.holds, "stream opened");
         let (host, lines) = (self.host.clone(), self.lines.clone());
+        let serving = async {
+            self.publisher.look_at_opening(&self.host, told).await;
+            self.send_lines().await;
+        };
         tokio::select! {
-            () = self.send_lines() => {}
+            () = serving => {}
             () = lines.closed() => {}
             _ = ending.wait_for(|ending| *ending) => {}
         }

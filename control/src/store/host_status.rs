@@ -5,6 +5,7 @@ use miosa_snapshot::{Digest, HostId};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
+use super::host_openings::Regressed;
 use super::updates::{column, counter};
 use super::{Database, Doing as _, Store, StoreError};
 use crate::clock::Millis;
@@ -51,6 +52,12 @@ pub(crate) struct HostStatus {
     pub(crate) error: Option<ReportedError>,
     /// Epoch, version and time of the newest update issued to it.
     pub(crate) published: Option<(u64, u64, Millis)>,
+    /// The version of the trust document that it said it holds when it opened its stream.
+    pub(crate) trust: Option<u64>,
+    /// The version of the newest trust document here.
+    newest_trust: u64,
+    /// It held less than it once did.
+    pub(crate) regressed: Option<Regressed>,
 }
 
 impl HostStatus {
@@ -59,6 +66,11 @@ impl HostStatus {
     pub(crate) fn is_ahead(&self) -> bool {
         let published = self.published.map(|(epoch, version, _)| (epoch, version));
         self.held.is_some_and(|held| Some((held.epoch, held.version)) > published)
+    }
+
+    /// Whether it holds a later trust document than this database, which nothing from here can follow.
+    pub(crate) fn is_trust_ahead(&self) -> bool {
+        self.trust.is_some_and(|trust| trust > self.newest_trust)
     }
 
     /// Its place in lists.
@@ -73,7 +85,8 @@ impl Store {
         let row = sqlx::query(
             "SELECT hosts.id, name, agent, created_at, enrolled_at, revoked_at, last_seen_at, reported_epoch,
                     reported_version, reported_digest, error_code, error_message, error_at, newest.epoch,
-                    newest.version, newest.issued_at
+                    newest.version, newest.issued_at, reported_trust, regressions, regressed_at, regressed_from,
+                    regressed_to, (SELECT MAX(version) FROM trust_documents) AS newest_trust
              FROM hosts LEFT JOIN host_updates AS newest ON newest.host_id = hosts.id
              WHERE hosts.id = $1",
         )
@@ -90,7 +103,8 @@ impl Store {
         let rows = sqlx::query(
             "SELECT hosts.id, name, agent, created_at, enrolled_at, revoked_at, last_seen_at, reported_epoch,
                     reported_version, reported_digest, error_code, error_message, error_at, newest.epoch,
-                    newest.version, newest.issued_at
+                    newest.version, newest.issued_at, reported_trust, regressions, regressed_at, regressed_from,
+                    regressed_to, (SELECT MAX(version) FROM trust_documents) AS newest_trust
              FROM hosts LEFT JOIN host_updates AS newest ON newest.host_id = hosts.id
              WHERE (created_at, hosts.id) > ($1, $2)
              ORDER BY created_at, hosts.id LIMIT $3",
@@ -128,7 +142,10 @@ impl Store {
             let error = report.error.as_ref();
             sqlx::query(
                 "UPDATE hosts SET last_seen_at = $1, reported_epoch = $2, reported_version = $3,
-                        reported_digest = $4, error_code = $5, error_message = $6, error_at = $7
+                        reported_digest = $4, error_code = $5, error_message = $6, error_at = $7,
+                        highest_version = CASE WHEN $2 > highest_epoch THEN $3
+                            WHEN $2 = highest_epoch AND $3 > highest_version THEN $3 ELSE highest_version END,
+                        highest_epoch = CASE WHEN $2 > highest_epoch THEN $2 ELSE highest_epoch END
                  WHERE id = $8",
             )
             .bind(report.at.0)
@@ -169,7 +186,25 @@ fn read(row: &AnyRow) -> Result<HostStatus, StoreError> {
         held: held.map(|(epoch, version)| HeldPosition { epoch, version, digest }),
         error: error.map(|((code, message), at)| ReportedError { code, message, at: Millis(at) }),
         published: published.map(|((epoch, version), issued_at)| (epoch, version, Millis(issued_at))),
+        trust: counted("reported_trust")?,
+        newest_trust: counter(row.try_get("newest_trust").doing(DOING)?)?,
+        regressed: read_regressed(row)?,
     })
+}
+
+fn read_regressed(row: &AnyRow) -> Result<Option<Regressed>, StoreError> {
+    let at: Option<i64> = row.try_get("regressed_at").doing(DOING)?;
+    let Some(at) = at else { return Ok(None) };
+    let place = |column: &str| {
+        let text: &str = row.try_get(column).doing(DOING)?;
+        serde_json::from_str(text).map_err(|_never_written| StoreError::Corrupt { what: "host" })
+    };
+    Ok(Some(Regressed {
+        count: counter(row.try_get("regressions").doing(DOING)?)?,
+        at: Millis(at),
+        from: place("regressed_from")?,
+        to: place("regressed_to")?,
+    }))
 }
 
 const DOING: &str = "read a host";

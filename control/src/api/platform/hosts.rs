@@ -15,6 +15,7 @@ use crate::api::record_id::{Named, RecordId, not_found};
 use crate::app::App;
 use crate::clock::Millis;
 use crate::page::Page;
+use crate::store::host_openings::Place;
 use crate::store::host_status::HostStatus;
 
 /// The routes.
@@ -65,10 +66,23 @@ struct Shown<'a> {
     version_applied: Option<u64>,
     /// How many versions it is behind; null when there is nothing to compare.
     lag: Option<u64>,
+    /// The version of the trust document that it held when it connected last.
+    trust_version: Option<u64>,
+    /// It held an earlier state than it once did: put back from a backup, or two with one identity.
+    regressed: Option<ShownRegression>,
     error: Option<ShownError<'a>>,
     created_at: String,
     enrolled_at: Option<String>,
     revoked_at: Option<String>,
+}
+
+/// A host that went back.
+#[derive(Debug, Serialize)]
+struct ShownRegression {
+    count: u64,
+    at: String,
+    from: Place,
+    to: Place,
 }
 
 /// What is wrong with a host.
@@ -95,7 +109,14 @@ impl<'a> Shown<'a> {
         let ahead = row.is_ahead().then(|| ShownError {
             from: "control",
             code: "ahead_of_control",
-            message: "the host holds a later version than was ever issued to it, and accepts no earlier one"
+            message: "the host holds a later version than was ever issued to it, and accepts no earlier one; if this database is an old one, run `miosa-control trust rotate --raise-epoch`"
+                .to_owned(),
+            at: None,
+        });
+        let trust_ahead = row.is_trust_ahead().then(|| ShownError {
+            from: "control",
+            code: "trust_ahead_of_control",
+            message: "the host holds a later trust document than this database; publish the ones between, which it keeps in its state directory, with `miosa-control trust publish`"
                 .to_owned(),
             at: None,
         });
@@ -121,7 +142,14 @@ impl<'a> Shown<'a> {
             published_at: published.map(|(.., at)| at.rfc3339()),
             version_applied: held.map(|held| held.version),
             lag: version_published.zip(held).map(|(published, held)| published.saturating_sub(held.version)),
-            error: ours.or(ahead).or(theirs),
+            trust_version: row.trust,
+            regressed: row.regressed.map(|regressed| ShownRegression {
+                count: regressed.count,
+                at: regressed.at.rfc3339(),
+                from: regressed.from,
+                to: regressed.to,
+            }),
+            error: trust_ahead.or(ours).or(ahead).or(theirs),
             created_at: row.created_at.rfc3339(),
             enrolled_at: row.enrolled_at.map(Millis::rfc3339),
             revoked_at: row.revoked_at.map(Millis::rfc3339),

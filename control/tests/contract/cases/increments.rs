@@ -186,14 +186,17 @@ async fn another_process_that_issues_a_version_or_takes_the_stream_breaks_nothin
     scene.reconnect().await;
     assert!(is_heartbeat(&scene.host.follow(&mut scene.stream).await));
     let client = Client { socket: replica.socket(), ..scene.platform.clone() };
+    let mut increments = 0_u32;
     for number in 2..12 {
         let value = number.to_string();
         let writer = if number % 2 == 0 { &client } else { &scene.platform };
         writer.patch(SMALL, json!({"env": {"SMALL": value}})).send().await.data(200);
         while scene.value() != value {
-            scene.host.follow_state(&mut scene.stream).await;
+            let statement = scene.host.follow_state(&mut scene.stream).await;
+            increments += u32::from(is_increment(&statement));
         }
     }
+    assert!(increments > 0, "whoever a host is connected to goes first");
     scene.host.client.socket = scene.control.socket();
     scene.reconnect().await;
     assert!(is_heartbeat(&scene.host.follow(&mut scene.stream).await));
