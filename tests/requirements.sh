@@ -11,6 +11,7 @@ unshare --version                   | util-linux
 runc --version                      | runc
 bwrap --version                     | bubblewrap
 strace --version                    | strace
+faketime --version                  | faketime
 openssl version                     | openssl
 python3 -c 'import venv, ensurepip' | python3-venv
 ls /usr/lib/postgresql/*/bin/initdb | postgresql

@@ -172,7 +172,11 @@ fn requests_that_could_be_read_in_two_ways_get_one_refusal_and_nothing_after_the
                 text.is_empty() || text.starts_with("HTTP/1.1 4") || text.starts_with("HTTP/1.0 4"),
                 "{socket} {shown}: {text}"
             );
-            assert_eq!(text.matches("\r\ncontent-length: ").count(), usize::from(!text.is_empty()), "{shown}: {text}");
+            assert_eq!(
+                text.matches("\r\ncontent-length: ").count(),
+                usize::from(!text.is_empty()),
+                "{shown}: {text}"
+            );
         }
         assert_eq!(door.host.standing().version, Some(1), "nothing was smuggled in by {socket}");
     }

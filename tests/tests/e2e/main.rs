@@ -2,6 +2,7 @@
 
 mod agent;
 mod canaries;
+mod clock;
 mod containers;
 mod crash;
 mod disk;
