@@ -76,7 +76,7 @@ class Duel:
 
     def round(self) -> None:
         chance = self.rng.random()
-        if chance < 0.005:
+        if chance < 0.01:
             self.restart()
         elif chance < 0.15:
             self.offer("trust", self.next_trust())
@@ -102,7 +102,11 @@ class Duel:
     def restart(self) -> None:
         self.daemon.stop()
         chain = [] if self.host.held is None else list(self.host.held.chain)
-        self.host = self.host.restarted(self.trusts, chain, self.host.floor, now()).host
+        floor = self.host.floor
+        if self.rng.random() < 0.3:
+            self.daemon.spoil_floor()
+            floor = None
+        self.host = self.host.restarted(self.trusts, chain, floor, now()).host
         self.daemon.start()
         self.compare("", b"a restart")
 
@@ -140,7 +144,7 @@ class Duel:
         statement = self.statement(kind, held, signer)
         if rng.random() < 0.1:
             spoil_statement(statement, rng)
-        if rng.random() < 0.5 and statement["payload"]:
+        if rng.random() < 0.4 and statement["payload"]:
             statement["payload"] = spoilt(statement["payload"], rng)
         text = spell(spoilt(statement, rng) if rng.random() < 0.1 else statement, rng).encode("utf-8", "surrogatepass")
         if rng.random() < 0.05:
@@ -157,7 +161,9 @@ class Duel:
         epoch, version = (floor.epoch, floor.version) if floor and rng.random() < 0.9 else (self.document["epoch"], 0)
         if held and kind != "full":
             epoch, version = held.epoch, held.version
-        issued_at = now() - (rng.randrange(20_000, 60_000) if rng.random() < 0.05 else 0)
+        issued_at = max(now(), floor.issued_at if floor and floor.epoch == epoch else 0)
+        if rng.random() < 0.05:
+            issued_at -= rng.randrange(20_000, 1_000_000)
         return {
             "format": 1,
             "host_id": HOST_ID,
@@ -175,8 +181,10 @@ class Duel:
 
     def payload(self, kind: str) -> Json:
         rng = self.rng
-        put = {kind: [record(kind, rng) for _ in range(rng.randint(0, 2))] for kind in host.State().records}
-        if kind == "full" and rng.random() < 0.8:
+        numbers = [rng.sample(range(2), rng.randint(0, 2)) if rng.random() < 0.98 else [0, 0] for _ in range(4)]
+        kinds = host.State().records
+        put = {kind: [record(kind, rng, number) for number in chosen] for kind, chosen in zip(kinds, numbers)}
+        if kind == "full" and rng.random() < 0.9:
             put["resources"] = [record("resources", rng, number) for number in range(2)]
         delete: Json = {kind: [] for kind in put}
         if kind == "incremental" and rng.random() < 0.5:
@@ -206,7 +214,7 @@ class Duel:
         document = json.loads(host.read_envelope(self.trusts[-1], host.TRUST_TYPE, 2**18, 32).signed.payload)
         document["version"] += rng.choice([1, 1, 1, 1, 1, 0, -1, 2])
         document["epoch"] += rng.choice([0, 0, 0, 0, 1, -1])
-        kept = rng.sample(self.signers, rng.choice([3, 3, 3, 3, 3, 3, 2, 0]))
+        kept = rng.sample(self.signers, rng.choice([3, 3, 3, 3, 3, 3, 3, 2, 2, 0]))
         document["signers"] = [self.signer(signer) for signer in kept]
         if rng.random() < 0.1:
             document = spoilt(document, rng)
@@ -268,6 +276,10 @@ class Daemon:
         self.process.terminate()
         self.process.wait(20)
 
+    def spoil_floor(self) -> None:
+        for copy_of_it in (self.folder / "state").glob("floor.*"):
+            copy_of_it.write_bytes(b"spoilt")
+
     def offer(self, what: str, envelope: bytes) -> str:
         """The verdict, in the words of host.py."""
         status, answer = self.request("PUT", f"/v1/{what}", envelope)
@@ -297,9 +309,8 @@ class Daemon:
 # What is spoilt, and how
 
 
-def record(kind: str, rng: random.Random, number: int | None = None) -> Json:
+def record(kind: str, rng: random.Random, number: int) -> Json:
     """A record of a state, mostly of one tenant."""
-    number = rng.randint(0, 1) if number is None else number
     tenant = "acme" if rng.random() < 0.95 else "other"
     selection = {"skip": rng.random() < 0.5, "profile_id": rng.choice([None, "b-0"])}
     scopes = {"tenant_id": tenant, "workspace_id": rng.choice([None, "ws"]), "project_id": rng.choice([None, "pr"])}
