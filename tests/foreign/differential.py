@@ -2,10 +2,10 @@
 
     differential.py MIOSAD SEED COUNT
 
-Every offer starts from one that would be accepted, and most are then spoilt in one place: in the envelope, the body, the
-statement, the payload or the trust document, and signed again or not. Both hosts must give the same verdict, and stand at
-the same position after it; from time to time the daemon is stopped and started, and must then stand where it stood. Prints a
-line for each disagreement, and at last how often each verdict was given. Exit status 0: no disagreement.
+Every offer starts from one that would be accepted, and most are then spoilt in one place: in the envelope, the body,
+the statement, the payload or the trust document, and signed again or not. Both hosts must give the same verdict, and
+stand at the same position after it, also when both are started anew, with their floor or without. Prints a line for
+each disagreement, and at last how often each verdict was given. Exit status 0: no disagreement.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 import host
 import publisher
+from payload import State
+from refusals import Refused
 
 HOST_ID = "host_1"
 Json = Any
@@ -130,7 +132,7 @@ class Duel:
         try:
             read = host.read_envelope(envelope, host.UPDATE_TYPE, host.UPDATE_SIZE, host.UPDATE_SIGNATURES)
             said = host.u5_unsealed(host.u1_body(read.signed.payload), self.host.key)
-        except host.Refused:
+        except Refused:
             said = envelope
         return repr(said.replace(b"v" * 131_000, b"..."))
 
@@ -139,7 +141,8 @@ class Duel:
     def next_update(self) -> bytes:
         rng, held = self.rng, None if self.host.revoked else self.host.held
         kind = rng.choice(["full", "incremental", "heartbeat"]) if held and rng.random() < 0.95 else "full"
-        known = [signer for signer in self.signers if publisher.key_id(signer) in self.host.trust.signers]
+        listed = self.host.trust_that_counts().signers
+        known = [signer for signer in self.signers if publisher.key_id(signer) in listed]
         signer = rng.choice(known if known and rng.random() < 0.97 else self.signers)
         statement = self.statement(kind, held, signer)
         if rng.random() < 0.1:
@@ -182,7 +185,7 @@ class Duel:
     def payload(self, kind: str) -> Json:
         rng = self.rng
         numbers = [rng.sample(range(2), rng.randint(0, 2)) if rng.random() < 0.98 else [0, 0] for _ in range(4)]
-        kinds = host.State().records
+        kinds = State().records
         put = {kind: [record(kind, rng, number) for number in chosen] for kind, chosen in zip(kinds, numbers)}
         if kind == "full" and rng.random() < 0.9:
             put["resources"] = [record("resources", rng, number) for number in range(2)]
@@ -256,7 +259,7 @@ class Daemon:
         }
 
     def enroll(self, trust: Path) -> str:
-        command = [self.miosad, "enroll", "--trust", trust, "--host-id", HOST_ID]
+        command = [str(self.miosad), "enroll", "--trust", str(trust), "--host-id", HOST_ID]
         return subprocess.run(command, env=self.environment, check=True, capture_output=True, text=True).stdout.strip()
 
     def start(self) -> None:
@@ -458,7 +461,8 @@ def spell(value: Json, rng: random.Random) -> str:
     if odd and isinstance(value, bool):
         return rng.choice(["True", "1", "tru", '"true"'])
     if odd and isinstance(value, int):
-        return rng.choice([f"{value}.0", f"{value}e0", f"-{value}", f"0{value}", f"+{value}", f'"{value}"', "1e999", "NaN"])
+        spellings = [f"{value}.0", f"{value}e0", f"-{value}", f"0{value}", f"+{value}", f'"{value}"']
+        return rng.choice([*spellings, "1e999", "NaN"])
     if odd and isinstance(value, str):
         escaped = "".join(f"\\u{ord(letter) % 65536:04x}" for letter in value)
         return rng.choice([f'"{escaped}"', f"'{value}'", f'"{value}\\ud800"', f'"{value}\t"', f'"{value}\\x"'])
@@ -486,7 +490,8 @@ for _ in range(200):
     DEEP = [DEEP]
 ODD: list[Json] = [
     *(None, True, False, 0, 1, -1, 1.5, 2**53 - 1, 2**53, 2**64, "", "a", "A", "a,b", "a b", "é", "a\0b", "tenant"),
-    *("all", "sandbox", "agent", "c-0", "C-0", "x" * 64, "x" * 65, [], {}, [[]], [{}], ["a", "a"], ["a,b"], [""], [None]),
+    *("all", "sandbox", "agent", "c-0", "C-0", "x" * 64, "x" * 65),
+    *([], {}, [[]], [{}], ["a", "a"], ["a,b"], [""], [None]),
     *({"a": 1}, {"approval": 1}, {"approval": "auto"}, {"workspace": "ws"}, {"uid": "a,b"}, {"uid": 1, "id": "x"}),
     *("NAME=x", "1A", "v" * 131_072, {"A": "v" * 131_069}, {"A": "v" * 131_070}, {"sandbox": None}, DEEP),
 ]

@@ -131,7 +131,7 @@ class Host:
         verdicts, highest = [], Floor()
         for envelope in updates:
             host.floor = None if floor is None else highest
-            verdicts.append(verdict(lambda envelope=envelope: host.offer_cached(envelope, now)))
+            verdicts.append(verdict(lambda: host.offer_cached(envelope, now)))
             highest = host.floor or highest
         host.floor = floor
         return Restart(host, verdicts, verdict(lambda: host.hold_against_floor(highest)))

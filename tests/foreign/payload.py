@@ -1,4 +1,4 @@
-"""What the payload of an update means: the state of a host, a change to it, and the checks P1 to P5. The host makes P6."""
+"""What the payload of an update means: the state of a host, a change to it, and the checks P1 to P5."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def apply(change: Change, before: State, kind: str) -> State:
 
 def tenants_of(state: State) -> set[str]:
     """The tenants of all records; a run is its resource's."""
-    records = [*state.records["env"].values(), *state.records["profiles"].values(), *state.records["resources"].values()]
-    return {record["tenant_id"] for record in records}
+    kinds = ("env", "profiles", "resources")
+    return {record["tenant_id"] for kind in kinds for record in state.records[kind].values()}
 
 
 def p1_payload(text: str) -> Change:

@@ -99,7 +99,7 @@ def save(folder: Path, memory: Memory) -> None:
 
 
 def next_trust(memory: Memory) -> bytes:
-    """The next trust document with new keys, signed by the old root and by the new one. Its epoch starts versions anew."""
+    """The next trust document: new keys, signed by the old root and by the new one; its epoch starts versions anew."""
     roots = [signing_key(memory["root"])] if "root" in memory else []
     root, signer = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     memory.update(root=root.private_bytes_raw().hex(), signer=signer.private_bytes_raw().hex())

@@ -1,5 +1,5 @@
-"""How numbers, ids, base64 and JSON are written in docs/snapshot-format.md. Each function raises ValueError where it finds
-something else."""
+"""How numbers, ids, base64 and JSON are written in docs/snapshot-format.md. Each function raises ValueError where it
+finds something else."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 """Runs the host of host.py.
 
-    verify.py tests/vectors                        over the conformance vectors (their README.md says how they are laid out)
+    verify.py tests/vectors                        over the conformance vectors (their README.md has the layout)
     verify.py offer HOST_ID KEY_FILE PIN FILE...   over trust documents and updates, in this order, by the present clock
 
-The first prints a line for each disagreement with the vectors, and at last how many cases there were; exit status 0 means
-that there were some, and no disagreement. The second prints what the host has come to, as a case of the vectors ends; exit
-status 0 means that it accepted everything. KEY_FILE holds the host's X25519 private key in base64, PIN is the SHA-256 of the
-first trust document.
+The first prints a line for each disagreement with the vectors, and at last how many cases there were; exit status 0
+means that there were some, and no disagreement. The second prints what the host has come to, as a case of the vectors
+ends; exit status 0 means that it accepted everything. KEY_FILE holds the X25519 private key in base64, PIN is the
+SHA-256 of the first trust document.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def run_case(folder: Path, keys: dict[str, Any]) -> Iterator[str]:
 
 
 def offered(host: Host, step: Step, folder: Path, now: int) -> str:
-    content = (folder / step.get("trust", step.get("update"))).read_bytes()
+    content = (folder / (step["trust"] if "trust" in step else step["update"])).read_bytes()
     content = content.ljust(step.get("pad_to", 0), b" ")
     if "trust" in step:
         return verdict(lambda: host.offer_trust(content))
