@@ -3,6 +3,7 @@
 
 mod clocks;
 mod damage;
+mod vectors;
 
 use std::fs;
 use std::path::{Path, PathBuf};
