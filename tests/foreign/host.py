@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -131,7 +132,7 @@ class Host:
         verdicts, highest = [], Floor()
         for envelope in updates:
             host.floor = None if floor is None else highest
-            verdicts.append(verdict(lambda: host.offer_cached(envelope, now)))
+            verdicts.append(verdict(partial(host.offer_cached, envelope, now)))
             highest = host.floor or highest
         host.floor = floor
         return Restart(host, verdicts, verdict(lambda: host.hold_against_floor(highest)))
