@@ -36,6 +36,7 @@ pub enum Effect {
 #[derive(Debug)]
 pub struct Watch {
     strace: Child,
+    thread: PathBuf,
     log: PathBuf,
 }
 
@@ -53,7 +54,8 @@ impl Watch {
         let (log, words) = (scratch.join("calls"), scratch.join("strace"));
         let _former = fs::remove_file(&log);
         let mut command = command(fault, &log);
-        command.args(["-p", &thread_id(pid, name).to_string()]);
+        let thread = thread_id(pid, name);
+        command.args(["-p", &thread.to_string()]);
         let stderr = File::create(&words).expect("make a file");
         let strace = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn();
         let strace = strace.expect("start strace");
@@ -62,15 +64,21 @@ impl Watch {
             assert!(!words.contains("ptrace("), "{words}");
             words.contains(" attached").then_some(())
         });
-        Self { strace, log }
+        Self { strace, thread: PathBuf::from(format!("/proc/{pid}/task/{thread}")), log }
     }
 
-    /// Lets go of the thread, if it still lives; what it has called since.
+    /// Lets go of the thread once it waits for work or is gone; what it has called since.
     ///
     /// # Panics
-    /// When `strace` does not end.
+    /// When it works on and on, or `strace` does not end.
     #[must_use]
     pub fn end(mut self) -> Calls {
+        eventually("the thread has nothing to do", || {
+            let Ok(stat) = fs::read_to_string(self.thread.join("stat")) else { return Some(()) };
+            // The name in it may hold anything, but ends with the last parenthesis; `proc(5)`.
+            let state = stat.rsplit(") ").next()?.chars().next()?;
+            "SZX".contains(state).then_some(())
+        });
         // Gone already when its thread is.
         let _gone = kill(Pid::from_raw(i32::try_from(self.strace.id()).expect("a pid")), Signal::SIGTERM);
         let _status = self.strace.wait().expect("strace ends");

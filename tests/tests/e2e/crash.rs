@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use miosa_tests::lone::{LoneHost, Standing, copy};
 use miosa_tests::program::eventually;
+use miosa_tests::small_disk::half_written;
 use miosa_tests::strace::{self, Calls, Effect, Fault, Watch};
 use miosa_tests::{Answer, Publisher, Trials};
 use serde_json::{Value, json};
@@ -28,6 +29,10 @@ fn at_any_call_that_fails_the_update_is_refused_by_name_and_taken_when_it_comes_
     let cases = Case::all(&trials);
     let errors = ["ENOSPC", "EIO"].map(Effect::Error);
     let points = enumerate(&trials, &cases, &[INTAKE], &errors, fail_once);
+    // A quota is another way to be full; an interruption is none to fail.
+    let increment = cases.into_iter().filter(|case| case.name == "incremental").collect::<Vec<_>>();
+    let errors = ["EDQUOT", "EINTR"].map(Effect::Error);
+    let points = points + enumerate(&trials, &increment, &[INTAKE], &errors, fail_once);
     trials.tell(&format!("failed once at each of {points} system calls with an error"));
     assert!(points > 200, "{points}");
 }
@@ -182,13 +187,20 @@ fn fail_once(case: &Case, thread: &str, fault: &Fault, folder: &Path) -> bool {
     let acknowledged = answer.status == 200;
     if acknowledged {
         // A trust document is kept by itself. That it was followed is noted with the next update at the
-        // latest, and what could not be noted now is an alarm.
-        let is_noted_later = host.status()["alarms"] == json!({"floor_not_raised": 1});
+        // latest, and what could not be noted now is an alarm. The second copy of the floor is written
+        // after the answer.
+        let is_noted_later = host.status()["alarms"] == json!({"floor_not_raised": 1})
+            || host.log().contains("floor_not_doubled")
+            || fault.effect == Effect::Error("EINTR");
         assert!(!is_of_keeping(failed) || is_noted_later, "acknowledged although this failed: {failed}");
         assert_eq!(host.standing(), case.after, "{failed}");
     } else {
         assert_eq!((answer.status, code(&answer)), (503, json!("not_durable")), "{failed}");
         assert_eq!(host.standing(), case.before, "{failed}");
+        assert_eq!(host.status()["alarms"], alarm_of(fault), "{failed}");
+        // What may or may not be on the disk is not gone on with: the next attempt writes a file anew.
+        let left = half_written(&host.state(""));
+        assert!(left.is_empty() || failed.starts_with("unlink"), "{left:?}: {failed}");
     }
     let left = folder.join("left");
     copy(&host.state(""), &left);
@@ -208,6 +220,14 @@ fn fail_once(case: &Case, thread: &str, fault: &Fault, folder: &Path) -> bool {
     assert_eq!(host.standing(), case.after, "{failed}");
     host.kill();
     true
+}
+
+fn alarm_of(fault: &Fault) -> Value {
+    match fault.effect {
+        Effect::Error("ENOSPC" | "EDQUOT") => json!({"disk_full": 1}),
+        Effect::Error("EIO") => json!({"disk_failing": 1}),
+        Effect::Error(_) | Effect::Kill => json!({"disk_error": 1}),
+    }
 }
 
 /// Without one of these nothing is durable.
