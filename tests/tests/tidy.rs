@@ -160,6 +160,29 @@ fn secrets_are_exposed_in_known_places_only() {
     }
 }
 
+#[test]
+fn every_promise_is_held_by_tests_that_exist() {
+    let promises = std::fs::read_to_string(root().join("docs/security.md")).expect("read the promises");
+    let mut tests = BTreeSet::new();
+    for folder in ["injector", "snapshot", "control", "daemon", "shim", "tests"] {
+        for (_, text) in sources(folder) {
+            let names = text.lines().filter_map(|line| line.split_once("fn ")?.1.split('(').next());
+            tests.extend(names.map(str::to_owned));
+        }
+    }
+    let sections: Vec<&str> = promises.split("\n### P").skip(1).collect();
+    let numbers: Vec<&str> = sections.iter().filter_map(|section| section.split(' ').next()).collect();
+    assert_eq!(numbers, ["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    for section in sections {
+        let (_, holders) = section.rsplit_once("Held by ").expect("what holds the promise");
+        let holders: Vec<&str> = holders.split('`').skip(1).step_by(2).collect();
+        assert!(!holders.is_empty(), "{section}");
+        for test in holders {
+            assert!(tests.contains(test), "docs/security.md names {test}, which is not there");
+        }
+    }
+}
+
 fn packages() -> Vec<Value> {
     let output = cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked"]);
     let metadata: Value = serde_json::from_str(&output).expect("cargo metadata");
