@@ -198,6 +198,34 @@ fn an_older_update_that_a_full_one_superseded_costs_nothing_however_it_is_damage
     }
 }
 
+#[test]
+fn a_write_of_the_floor_torn_at_any_byte_loses_neither_the_floor_nor_the_update_it_was_for() {
+    let mut kept = Kept::by(World::new());
+    let floors = kept.world.state.floors();
+    let before = floors.each_ref().map(|copy| fs::read(copy).unwrap());
+    let mut intake = kept.world.start();
+    intake.take_update(&kept.world.publisher.full(3, greeting("three"))).unwrap();
+    let three = kept.world.image();
+    kept.world.start();
+    let after = floors.each_ref().map(|copy| fs::read(copy).unwrap());
+    assert_eq!(before[0].len(), after[0].len());
+    for (torn, other) in [(0, 1), (1, 0)] {
+        for (whole, cut) in
+            [&before, &after].into_iter().flat_map(|whole| (0..=after[0].len()).map(move |cut| (whole, cut)))
+        {
+            three.iter().for_each(|(path, bytes)| overwrite(path, bytes));
+            overwrite(&floors[other], &whole[other]);
+            overwrite(&floors[torn], &[&after[torn][..cut], &before[torn][cut..]].concat());
+            let mut intake = kept.world.start();
+            assert_eq!(kept.world.greeting().unwrap(), "three", "copy {torn} torn at {cut}");
+            assert!(kept.world.set_aside().is_empty(), "copy {torn} torn at {cut}");
+            let older = kept.world.publisher.full(2, greeting("x"));
+            assert_eq!(name(intake.take_update(&older)), "stale_version", "copy {torn} torn at {cut}");
+            assert_eq!(Floors::new(floors.clone()).read().mark.unwrap().floor.version, 3);
+        }
+    }
+}
+
 /// On as many threads as there are processors, each with a host of its own: how much was tried.
 fn in_parallel(trial: impl Fn(&mut Kept, usize, usize) -> usize + Sync) -> usize {
     let parts = thread::available_parallelism().map_or(1, usize::from);
