@@ -5,6 +5,7 @@ mod canaries;
 mod clock;
 mod containers;
 mod crash;
+mod damage;
 mod disk;
 mod doors;
 mod faults;
