@@ -62,7 +62,7 @@ class Duel:
         self.rng = rng
         self.verdicts: collections.Counter[str] = collections.Counter()
         self.disagreements = 0
-        self.roots = [key(f"root {number}") for number in range(3)]
+        self.roots = [key(f"root {number}") for number in range(5)]
         self.signers = [key(f"signer {number}") for number in range(3)]
         self.accepted: list[tuple[str, bytes]] = []
         self.document = self.first_document()
@@ -219,12 +219,15 @@ class Duel:
         document["epoch"] += rng.choice([0, 0, 0, 0, 1, -1])
         kept = rng.sample(self.signers, rng.choice([3, 3, 3, 3, 3, 3, 3, 2, 2, 0]))
         document["signers"] = [self.signer(signer) for signer in kept]
+        if rng.random() < 0.3:
+            document["roots"] = [encoded(root) for root in rng.sample(self.roots, rng.randint(1, len(self.roots)))]
+            document["threshold"] = rng.randint(1, len(document["roots"]))
         if rng.random() < 0.1:
             document = spoilt(document, rng)
         text = spell(document, rng).encode("utf-8", "surrogatepass")
         if rng.random() < 0.03:
             text = spoilt_bytes(text, rng)
-        roots = self.roots if rng.random() < 0.9 else rng.sample([*self.roots, *self.signers], rng.randint(0, 6))
+        roots = self.roots if rng.random() < 0.8 else rng.sample([*self.roots, *self.signers], rng.randint(0, 8))
         return self.spoilt_envelope(publisher.envelope(text, publisher.TRUST, roots))
 
     def signed_trust(self, document: Json, roots: list[Ed25519PrivateKey]) -> bytes:
