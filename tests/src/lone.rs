@@ -183,6 +183,15 @@ impl LoneHost {
         self.intake().request("PUT", "/v1/trust", &[], document)
     }
 
+    /// What the intake socket says is held.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn position(&self) -> Value {
+        self.intake().request("GET", "/v1/position", &[], b"").expect("a position").json()
+    }
+
     /// The daemon's status.
     ///
     /// # Panics
@@ -218,7 +227,7 @@ impl LoneHost {
     #[must_use]
     pub fn standing(&self) -> Standing {
         let status = self.status();
-        let position = self.intake().request("GET", "/v1/position", &[], b"").expect("a position").json();
+        let position = self.position();
         let version = position["version"].as_u64();
         assert_eq!(status["version"].as_u64(), version, "{status}");
         if let Some(version) = version {

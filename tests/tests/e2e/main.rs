@@ -20,3 +20,4 @@ mod sdk;
 mod secrets;
 mod tenants;
 mod trust;
+mod vectors;
