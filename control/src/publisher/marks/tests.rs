@@ -1,3 +1,5 @@
+//! That the marks of a state give exactly the changes to the next one, and no value.
+
 use std::collections::BTreeMap;
 
 use miosa_injector::State;
