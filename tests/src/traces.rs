@@ -67,7 +67,7 @@ fn forms(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     }
     if let Ok(text) = std::str::from_utf8(secret) {
         let json = serde_json::to_string(text).expect("text is JSON");
-        forms.push(("JSON", json[1..json.len() - 1].as_bytes().to_vec()));
+        forms.push(("JSON", json.as_bytes()[1..json.len() - 1].to_vec()));
         forms.push(("ASCII JSON", ascii_json(text).into_bytes()));
         forms.push(("Rust's debug output", text.escape_debug().to_string().into_bytes()));
         forms.push(("Rust's escapes", text.escape_default().to_string().into_bytes()));

@@ -109,7 +109,7 @@ fn a_line_without_an_end_takes_no_more_memory_than_two_of_the_largest() {
 fn neither_closing_at_once_nor_flooding_keeps_the_link_busy() {
     Trial::with(&|trial| {
         let flood = |text: &str| {
-            answer_without_end(STREAM, line(&text.repeat(10_000))[STREAM.len()..].to_vec(), Duration::ZERO)
+            answer_without_end(STREAM, &line(&text.repeat(10_000))[STREAM.len()..], Duration::ZERO)
         };
         let trust = trial.trust_line();
         for act in
@@ -141,7 +141,7 @@ fn updates_that_are_sent_again_change_nothing() {
         // The honest pace of a stream, so that each is judged.
         for lines in [old.concat(), [old.concat(), new.concat()].concat(), trial.trust_line()] {
             trial.meet(
-                answer_without_end(line(&lines), line(&lines)[STREAM.len()..].to_vec(), SECOND / 20),
+                answer_without_end(line(&lines), &line(&lines)[STREAM.len()..], SECOND / 20),
                 "could use none of the last 16",
             );
         }

@@ -130,6 +130,25 @@ fn after_the_exec_a_value_is_in_the_environment_and_nowhere_else() {
 }
 
 #[test]
+fn the_agent_keeps_the_limits_that_its_image_had() {
+    let world = World::start();
+    let (tenant, host) = (world.tenant("acme"), world.host("h1"));
+    host.place(&tenant, "sbx-1", json!({}));
+    let mut shim = Command::new("prlimit");
+    shim.args(["--core=1048576:2097152", "--memlock=65536:65536"]).arg(binary("miosa-exec"));
+    shim.arg("--socket").arg(host.resource_dir("sbx-1").join("miosa.sock")).args(["--", "sleep", "60"]);
+    let agent = Program::start("miosa-exec", shim, &world.path("agent.log"));
+    eventually("the agent runs", || (memory::status(agent.pid(), "Name") == "sleep").then_some(()));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", agent.pid())).unwrap();
+    let limit = |name: &str| {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).expect("the limit");
+        line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(limit("Max core file size"), ["1048576", "2097152"]);
+    assert_eq!(limit("Max locked memory"), ["65536", "65536"]);
+}
+
+#[test]
 fn all_memory_of_the_daemons_is_locked_and_none_is_swapped() {
     let world = World::start();
     let mut host = world.host("h1");
