@@ -4,8 +4,9 @@
 
 Every offer starts from one that would be accepted, and most are then spoilt in one place: in the envelope, the body,
 the statement, the payload or the trust document, and signed again or not. Both hosts must give the same verdict, and
-stand at the same position after it, also when both are started anew, with their floor or without. Prints a line for
-each disagreement, and at last how often each verdict was given. Exit status 0: no disagreement.
+stand at the same position after it, also when both are started anew, now and then without their floor or some of their
+trust documents. Prints a line for each disagreement, and at last how often each verdict was given. Exit status 0: there
+was no disagreement.
 """
 
 from __future__ import annotations
@@ -97,20 +98,28 @@ class Duel:
         self.verdicts[here] += 1
         if here in ("follow", "replace", "extend", "refresh"):
             self.accepted.append((what, envelope))
-        if here == "follow":
+        if here == "follow" and envelope not in self.trusts:
             self.trusts.append(envelope)
         self.compare(f"{here} here, {there} there" if here != there else "", envelope)
 
     def restart(self) -> None:
         self.daemon.stop()
         chain = [] if self.host.held is None else list(self.host.held.chain)
-        floor = self.host.floor
-        if self.rng.random() < 0.3:
+        floor, kept = self.host.floor, len(self.trusts)
+        chance = self.rng.random()
+        if chance < 0.3:
             self.daemon.spoil_floor()
             floor = None
-        self.host = self.host.restarted(self.trusts, chain, floor, now()).host
+        elif chance < 0.6:
+            kept = self.rng.randrange(max(0, kept - 3), kept)
+            self.daemon.lose_trust(kept, len(self.trusts))
+        self.host = self.host.restarted(self.trusts[:kept], chain, floor, now()).host
         self.daemon.start()
         self.compare("", b"a restart")
+        if kept < len(self.trusts) and self.accepted:
+            self.offer("updates", self.rng.choice(self.accepted)[1])
+        for envelope in self.trusts[kept:]:
+            self.offer("trust", envelope)
 
     def compare(self, disagreement: str, envelope: bytes) -> None:
         here, there = self.position(), self.daemon.position()
@@ -125,7 +134,7 @@ class Duel:
     def position(self) -> Json:
         held = None if self.host.revoked else self.host.held
         made = (held.epoch, held.version, held.made_by) if held else (None, None, None)
-        return (*made, self.host.trust.version if self.host.trust else None)
+        return (*made, self.host.trust.version if self.host.trust and self.host.trust_counts() else None)
 
     def told(self, envelope: bytes) -> str:
         """What an envelope says, as far as it can be opened."""
@@ -286,6 +295,10 @@ class Daemon:
         for copy_of_it in (self.folder / "state").glob("floor.*"):
             copy_of_it.write_bytes(b"spoilt")
 
+    def lose_trust(self, kept: int, followed: int) -> None:
+        for version in range(kept + 1, followed + 1):
+            (self.folder / f"state/trust/{version}.json").unlink()
+
     def offer(self, what: str, envelope: bytes) -> str:
         """The verdict, in the words of host.py."""
         status, answer = self.request("PUT", f"/v1/{what}", envelope)
@@ -293,7 +306,8 @@ class Daemon:
             return "E1 oversize"
         if status == 200:
             return answer["verdict"]
-        return answer["error"]["message"].split(":")[0]
+        message: str = answer["error"]["message"].split(":")[0]
+        return "None no_trust" if answer["error"]["code"] == "no_trust" else message
 
     def position(self) -> Json:
         _status, found = self.request("GET", "/v1/position", None)

@@ -98,6 +98,7 @@ class Host:
     held: Position | None = None
     revoked: bool = False
     floor: Floor | None = Floor()  # None: it cannot be read
+    unread: list[bytes] = field(default_factory=list)  # kept updates that there is no trust document to judge by
 
     @property
     def trust(self) -> Trust | None:
@@ -111,6 +112,8 @@ class Host:
         verdict = "pin" if self.trust is None else "follow"
         self.followed.append(accepted)
         self.newest_followed = max(self.newest_followed, accepted.version)
+        if self.held is None and self.unread and self.trust_counts():
+            self.read_kept(self.unread, self.floor, now=0)
         self.revoked = self.held is not None and not self.stands(self.held.chain)
         return verdict
 
@@ -129,13 +132,21 @@ class Host:
         host = Host(self.host_id, self.key, self.pin, newest_followed=self.newest_followed)
         for envelope in trust:
             host.offer_trust(envelope)
+        host.floor = floor
+        if not host.trust_counts():
+            host.unread = updates
+            return Restart(host, [], "nothing")
+        return host.read_kept(updates, floor, now)
+
+    def read_kept(self, updates: list[bytes], floor: Floor | None, now: int) -> Restart:
+        """Judges updates of an earlier run from the first one on, and what they come to by the floor."""
         verdicts, highest = [], Floor()
         for envelope in updates:
-            host.floor = None if floor is None else highest
-            verdicts.append(verdict(partial(host.offer_cached, envelope, now)))
-            highest = host.floor or highest
-        host.floor = floor
-        return Restart(host, verdicts, verdict(lambda: host.hold_against_floor(highest)))
+            self.floor = None if floor is None else highest
+            verdicts.append(verdict(partial(self.offer_cached, envelope, now)))
+            highest = self.floor or highest
+        self.floor = floor
+        return Restart(self, verdicts, verdict(partial(self.hold_against_floor, highest)))
 
     def hold_against_floor(self, highest: Floor) -> str:
         """J3 for all that was read at a start: `served` or `nothing`."""
@@ -172,9 +183,12 @@ class Host:
 
     def trust_that_counts(self) -> Trust:
         """None of the documents, while the newest one that this host has followed is missing."""
-        if self.trust is None or self.trust.version < self.newest_followed:
+        if self.trust is None or not self.trust_counts():
             raise Refused(None)
         return self.trust
+
+    def trust_counts(self) -> bool:
+        return self.trust is not None and self.trust.version >= self.newest_followed
 
     def stands(self, chain: tuple[bytes, ...]) -> bool:
         """Whether U3, U11 and P6 still hold for all that the held state rests on."""
