@@ -2,8 +2,10 @@
 //! and once the call has returned it is the new ones even after a power cut. What the bytes mean is
 //! not known here.
 
+use std::error::Error;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::iter::successors;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
@@ -179,10 +181,13 @@ pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<File, DiskError> 
 /// Opens a directory itself, not what a link leads to.
 pub(crate) fn open_directory(path: &Path) -> Result<File, DiskError> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_DIRECTORY;
-    OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(|source| DiskError {
-        attempt: "open the directory",
-        path: path.to_owned(),
-        source,
+    OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).map_err(|error| {
+        let source = if error.kind() == io::ErrorKind::NotADirectory {
+            io::Error::new(error.kind(), "it is a symbolic link or a file; name the directory itself")
+        } else {
+            error
+        };
+        DiskError { attempt: "open the directory", path: path.to_owned(), source }
     })
 }
 
@@ -270,23 +275,27 @@ impl Trouble {
 
     fn advice(self) -> &'static str {
         match self {
-            Self::Full => "the disk is full: free some space; what is held is served meanwhile",
+            Self::Full => "the disk is full: free some space",
             Self::ReadOnly => {
-                "the file system is read-only: mount it read-write (the kernel's log may say why it is not); \
-                 what is held is served meanwhile"
+                "the file system is read-only: mount it read-write (the kernel's log may say why it is not)"
             }
             Self::Missing => {
                 "the state directory, or a part of it, was removed or moved: put it back, or stop the daemon and \
-                 enroll this host again; what is held is served until the daemon stops"
+                 enroll this host again"
             }
             Self::Denied => {
                 "the state directory and all in it must belong to the user that miosad runs as, with mode 700"
             }
-            Self::Failing => {
-                "the disk fails: look at the kernel's log and replace it; what is held is served meanwhile"
-            }
+            Self::Failing => "the disk fails: look at the kernel's log, and replace it",
         }
     }
+}
+
+/// What an operator can do about the error of the kernel's at the end of a chain of errors.
+pub(crate) fn advice_on(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let chain = successors(Some(error), |error| (**error).source());
+    let of_the_kernel = chain.filter_map(|error| error.downcast_ref::<io::Error>());
+    of_the_kernel.filter_map(Trouble::of).map(Trouble::advice).last()
 }
 
 fn read_with(

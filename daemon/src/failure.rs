@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use crate::commands::CommandError;
+use crate::disk;
 use crate::enroll::EnrollError;
 use crate::host::HostError;
 use crate::hygiene::HygieneError;
@@ -40,7 +41,24 @@ impl Failure {
     /// Prints the failure as one line on standard error.
     pub fn print(&self) {
         // With standard error closed there is nobody left to tell.
-        let _unheard = writeln!(io::stderr(), "miosad: {}", in_one_line(self));
+        let advice = self.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
+        let _unheard = writeln!(io::stderr(), "miosad: {}{advice}", in_one_line(self));
+    }
+
+    /// What to do about a disk; errors of a network have the same numbers and other reasons.
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Serve(ServeError::Disk(_) | ServeError::State(_) | ServeError::Host(_))
+            | Self::Enroll(EnrollError::Disk(_))
+            | Self::Link(LinkError::Host(_))
+            | Self::Command(CommandError::Host(_) | CommandError::State(_)) => disk::advice_on(self),
+            Self::Settings(_)
+            | Self::Hygiene(_)
+            | Self::Enroll(_)
+            | Self::Serve(_)
+            | Self::Link(_)
+            | Self::Command(_) => None,
+        }
     }
 
     /// The exit status: 78 (`EX_CONFIG`) for what stays wrong until somebody changes the

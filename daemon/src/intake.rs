@@ -291,8 +291,8 @@ impl Intake {
         match taken {
             Err(Refused::Disk(error)) => {
                 if self.trouble.replace(error.alarm()) != Some(error.alarm()) {
-                    let advice = error.advice().unwrap_or("nothing new is accepted until it can be written");
-                    self.shared.alarm(error.alarm(), &format!("{}; {advice}", in_one_line(error)));
+                    let message = format!("{}; {}", in_one_line(error), record::served_meanwhile(error));
+                    self.shared.alarm(error.alarm(), &message);
                 }
             }
             Ok(Accepted { verdict }) if *verdict != "unchanged" => self.trouble = None,

@@ -44,8 +44,7 @@ impl Increments {
         if self.count >= ASK_AFTER {
             return Some("many_increments");
         }
-        // Small states may grow by small steps for a while: a file each is what counts then.
-        (self.bytes > self.full_bytes.max(ASK_BELOW_BYTES)).then_some("large_increments")
+        (self.bytes > self.full_bytes).then_some("large_increments")
     }
 
     /// Refuses one more of this size where there is no room left.
@@ -64,9 +63,6 @@ fn bytes(size: usize) -> u64 {
 
 /// So many increments are taken before a full update is asked for.
 const ASK_AFTER: u64 = 256;
-
-/// Below this sum, the size of increments is no reason to ask.
-const ASK_BELOW_BYTES: u64 = 64 * 1024;
 
 /// So many are taken at most: who never sends a full update can't fill the disk with files.
 const MAX_INCREMENTS: u64 = 1_024;
@@ -92,7 +88,6 @@ mod tests {
     fn or_once_they_outweigh_it() {
         assert_eq!(many(10, 100_000, 1_000_000).wish(), None);
         assert_eq!(many(11, 100_000, 1_000_000).wish(), Some("large_increments"));
-        assert_eq!(many(60, 1_000, 1_000).wish(), None, "small ones do not matter");
     }
 
     #[test]

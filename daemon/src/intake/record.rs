@@ -5,6 +5,7 @@ use miosa_injector::PayloadError;
 use miosa_snapshot::{OpenError, Refusal, TrustError};
 
 use super::{Accepted, Origin, Refused, Shared};
+use crate::disk::DiskError;
 use crate::failure::in_one_line;
 use crate::ledger::{DoorEvent, LastRefusal};
 use crate::moment::{apart, rfc3339};
@@ -57,7 +58,7 @@ impl Refused {
             Self::Open(error) => return advice_on_opening(error, now_ms),
             Self::Judged(refusal) => advice_on_order(*refusal),
             Self::Trust(error) => advice_on_trust(error)?,
-            Self::Disk(error) => error.advice()?,
+            Self::Disk(error) => return Some(served_meanwhile(error)),
             Self::TooManyIncrements { .. } => "send a full update",
             Self::Payload(PayloadError::Malformed(_)) => {
                 "it is of a publisher that does not keep to the format, or of a newer one than this host"
@@ -65,6 +66,15 @@ impl Refused {
             Self::Payload(_) | Self::Scope(_) | Self::NoTrust | Self::Stopping => return None,
         };
         Some(fixed.to_owned())
+    }
+}
+
+/// What to do about a disk; nobody waits for that.
+pub(super) fn served_meanwhile(error: &DiskError) -> String {
+    let meanwhile = "nothing new is accepted until then, and what is held is served meanwhile";
+    match error.advice() {
+        Some(advice) => format!("{advice}; {meanwhile}"),
+        None => meanwhile.to_owned(),
     }
 }
 

@@ -142,7 +142,9 @@ impl World {
 impl Intake {
     /// As by the socket.
     pub(crate) fn take_update(&mut self, bytes: &[u8]) -> Result<Accepted, Refused> {
-        self.take(&Offer::Update(bytes.to_vec()), &Origin::Socket, Tell::Always)
+        let taken = self.take(&Offer::Update(bytes.to_vec()), &Origin::Socket, Tell::Always);
+        self.settle();
+        taken
     }
 
     pub(crate) fn take_trust(&mut self, bytes: &[u8]) -> Result<Accepted, Refused> {
@@ -769,7 +771,9 @@ fn after_256_increments_a_full_update_is_asked_for_while_they_are_still_taken() 
     let mut intake = world.start();
     let host: HostId = "host_1".parse().unwrap();
     let because = |world: &World| Position::now(&host, &world.shared).need_full_because;
-    let mut last = world.publisher.full(1, greeting("grown"));
+    let large = "x".repeat(100_000);
+    let ids = ["sbx-1", "sbx-2", "sbx-3", "sbx-4"];
+    let mut last = world.publisher.full(1, resources(&ids.map(|id| (id, "t1", large.as_str()))));
     intake.take_update(&last).unwrap();
     for version in 2..=257 {
         assert_eq!(because(&world), None, "version {version}");
@@ -781,7 +785,7 @@ fn after_256_increments_a_full_update_is_asked_for_while_they_are_still_taken() 
     assert_eq!(because(&world).as_deref(), Some("many_increments"), "counted again at a start");
     last = world.publisher.incremental(258, 257, &last, &Change::default());
     intake.take_update(&last).unwrap();
-    assert_eq!(world.greeting().unwrap(), "grown");
+    assert_eq!(world.greeting().unwrap(), large);
     assert_eq!(world.cached().len(), 258);
 
     intake.take_update(&world.publisher.full(259, greeting("whole"))).unwrap();
