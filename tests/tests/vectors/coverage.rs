@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use miosa_injector::{PayloadError, StateError};
+use miosa_injector::model::{EntryError, EnvName};
+use miosa_injector::{Change, PayloadError, StateError};
 use miosa_snapshot::{
     DocumentError, EnvelopeError, OpenError, OutOfScope, Refusal, StatementError, TrustError,
 };
@@ -158,6 +159,31 @@ pub fn checks_of_the_document() -> BTreeSet<(String, String)> {
         assert!(found >= count, "{found} checks {prefix} are in the document");
     }
     checks
+}
+
+#[test]
+fn the_checks_of_the_payload_in_the_document_are_those_of_the_code() {
+    let errors = [
+        Change::decode(b"{}").unwrap_err(),
+        PayloadError::EntryTooLong {
+            name: EnvName::parse("NAME").unwrap(),
+            id: "env_1".to_owned(),
+            source: EntryError(131_072),
+        },
+        PayloadError::Twice { kind: "run", id: "run_1".to_owned() },
+        PayloadError::FullDeletes,
+        PayloadError::State(StateError::RunWithoutResource {
+            run: "run_1".parse().unwrap(),
+            resource: "sbx-1".parse().unwrap(),
+        }),
+    ];
+    let scope = OutOfScope { tenant: "acme".to_owned() };
+    let coded = errors.iter().map(|error| (error.check(), error.name()));
+    let coded = coded.chain([(scope.check(), scope.name())]);
+    let coded: Vec<_> = coded.map(|(check, name)| (check.to_owned(), name.to_owned())).collect();
+    let documented = checks_of_the_document();
+    let documented: Vec<_> = documented.into_iter().filter(|(check, _)| check.starts_with('P')).collect();
+    assert_eq!(coded, documented);
 }
 
 fn check_of_a_row(line: &str) -> Option<(String, String)> {
