@@ -35,6 +35,8 @@ pub(crate) enum BrokenBy {
     Disk(#[from] DiskError),
     #[error(transparent)]
     Trust(#[from] TrustError),
+    #[error("the trust document is of version {0}, which has another file")]
+    Misplaced(u64),
 }
 
 /// Why a trust document was not taken.
@@ -142,7 +144,12 @@ impl TrustStore {
 
     fn follow_file(&self, path: &Path) -> Result<Trust, BrokenBy> {
         let bytes = disk::read(path, MAX_TRUST_BYTES)?;
-        Ok(self.follow(&bytes)?)
+        let trust = self.follow(&bytes)?;
+        // Elsewhere it would be read too late by the next start, after those that follow it.
+        if path != self.place(trust.version()) {
+            return Err(BrokenBy::Misplaced(trust.version()));
+        }
+        Ok(trust)
     }
 
     /// In the order of their versions.
@@ -166,6 +173,7 @@ impl BrokenBy {
         match self {
             Self::Disk(_) => "unreadable",
             Self::Trust(error) => error.name(),
+            Self::Misplaced(_) => "misplaced_trust",
         }
     }
 }
@@ -213,6 +221,22 @@ mod tests {
         let other = document(1, &SigningKey::generate().unwrap().0);
         assert!(matches!(taken.take(&other), Err(NotTaken::Trust(TrustError::PinMismatch))));
         assert!(taken.trust().is_none());
+    }
+
+    #[test]
+    fn a_document_in_the_file_of_another_version_does_not_count() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = SigningKey::generate().unwrap().0;
+        let versions: Vec<_> = (1..=2).map(|version| document(version, &root)).collect();
+        disk::make_private_directory(&directory.path().join("trust")).unwrap();
+        disk::replace(&directory.path().join("trust/3.json"), &versions[0]).unwrap();
+        let (mut mended, broken) = store(&directory, &versions[0]);
+        assert_eq!(broken[0].reason.name(), "misplaced_trust");
+        for bytes in &versions {
+            assert!(mended.take(bytes).unwrap());
+        }
+        let (loaded, _) = store(&directory, &versions[0]);
+        assert_eq!(loaded.trust().map(Trust::version), Some(2));
     }
 
     #[test]
