@@ -3,13 +3,13 @@
 
 mod report;
 
-use miosa_snapshot::{HostIdentity, MAX_ENVELOPE_BYTES};
+use miosa_snapshot::MAX_ENVELOPE_BYTES;
 
 use super::{CommandError, show};
 use crate::cli::Verify;
 use crate::clock::Clock;
 use crate::disk;
-use crate::host::{self, HostFile};
+use crate::host::HostFile;
 use crate::intake::{Claim, Rehearsal, claimed};
 use crate::serve::StateUnusable;
 use crate::settings::Settings;
@@ -36,6 +36,6 @@ pub fn verify(settings: &Settings, what: &Verify) -> Result<(), CommandError> {
 
 fn rehearse(settings: &Settings, clock: Clock) -> Result<Rehearsal, CommandError> {
     let file = HostFile::load(&settings.state)?;
-    let identity = HostIdentity { id: file.host_id.clone(), key: host::load_key(&settings.state)? };
+    let identity = file.identity(&settings.state)?;
     Ok(Rehearsal::of(&settings.state, &file, identity, clock).map_err(StateUnusable::from)?)
 }
