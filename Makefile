@@ -10,6 +10,7 @@ TOOLS := $(CURDIR)/.tools
 VENV := $(CURDIR)/target/venv
 ARCH := $(shell uname -m)
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.1
 
 # Where the shim must not depend on the image's libc: musl, one static file. RUSTFLAGS of the caller
 # would silently replace the linker flags that .cargo/config.toml sets for that target.
@@ -17,7 +18,7 @@ SHIM_TARGET := $(ARCH)-unknown-linux-musl
 SHIM_FALLBACK := $(ARCH)-unknown-linux-gnu
 CARGO_SHIM := env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS $(CARGO)
 
-.PHONY: help build test check demo bench vectors deps clean daemons shim cargo-deny
+.PHONY: help build test check demo bench vectors fuzz deps clean daemons shim cargo-deny cargo-fuzz
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +32,7 @@ test: deps build $(VENV)/complete ## Run every test, the end-to-end ones with th
 
 check: cargo-deny ## Check format, lints, documentation, dependencies and licences
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --locked check --hide-inclusion-graph bans licenses sources
@@ -44,6 +46,9 @@ bench: build ## Measure how soon a changed value is on a resource's socket
 vectors: ## Make the conformance vectors of tests/vectors anew
 	$(CARGO) run --quiet --locked -p miosa-tests --example make_vectors
 
+fuzz: cargo-fuzz ## Feed every parser and state machine with inputs that a fuzzer makes up, FUZZ_SECONDS each (10)
+	PATH="$(TOOLS)/bin:$$PATH" fuzz/run.sh $(FUZZ_TARGETS)
+
 deps: ## Look for the programs that the tests use; as root, install those that are missing
 	@tests/requirements.sh
 
@@ -55,7 +60,7 @@ $(VENV)/complete: tests/requirements.txt
 
 clean: ## Remove everything that was built
 	$(CARGO) clean
-	rm -rf $(TOOLS)
+	rm -rf $(TOOLS) fuzz/target
 
 daemons:
 	$(CARGO) build --release --locked -p miosa-control -p miosad
@@ -82,3 +87,7 @@ shim:
 cargo-deny:
 	@PATH="$(TOOLS)/bin:$$PATH" command -v cargo-deny >/dev/null \
 	    || $(CARGO) install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root $(TOOLS)
+
+cargo-fuzz:
+	@PATH="$(TOOLS)/bin:$$PATH" command -v cargo-fuzz >/dev/null \
+	    || $(CARGO) install cargo-fuzz --version $(CARGO_FUZZ_VERSION) --locked --root $(TOOLS)
