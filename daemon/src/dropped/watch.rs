@@ -36,7 +36,7 @@ impl Watch {
     /// Takes note of all that happened. True: a look may find something.
     fn is_news(&self) -> bool {
         let mut is_news = false;
-        loop {
+        for _read in 0..MOST_READS {
             match self.0.read_events() {
                 Ok(events) => is_news |= events.iter().any(deserves_a_look),
                 Err(Errno::EINTR) => {}
@@ -45,6 +45,8 @@ impl Watch {
                 Err(_) => return true,
             }
         }
+        // As much comes in as is read.
+        true
     }
 }
 
@@ -96,5 +98,8 @@ const EVENTS: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
     .union(AddWatchFlags::IN_ATTRIB)
     .union(AddWatchFlags::IN_DELETE_SELF)
     .union(AddWatchFlags::IN_MOVE_SELF);
+
+/// Of 4 KiB each: more than the kernel keeps.
+const MOST_READS: u32 = 4_096;
 
 const QUIET_NAMES: Duration = Duration::from_millis(20);

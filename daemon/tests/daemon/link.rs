@@ -3,6 +3,7 @@
 use std::fs;
 
 use data_encoding::BASE64;
+use miosa_injector::Change;
 use miosa_snapshot::{Digest, HostPublicKey};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -104,6 +105,31 @@ fn a_link_begins_where_the_host_stands_and_from_nothing_when_that_does_not_fit()
 }
 
 #[test]
+fn a_control_plane_is_told_when_increments_outweigh_the_last_full_update() {
+    let control = Control::start();
+    let host = enrolled(&control);
+    let one = host.publisher.full(1, resources(&[("sbx-1", "t1", "small")]));
+    let large = Change { put: resources(&[("sbx-1", "t1", &"x".repeat(10_000))]), ..Change::default() };
+    let two = host.publisher.incremental(2, 1, &one, &large);
+    control.will_stream(vec![update(&one), update(&two)]);
+    let _link = host.spawn("link");
+    let reports = |version: u64| {
+        let reports = control.requests("/host/v1/status").into_iter();
+        reports.filter(|report| report.body["version"] == version).collect::<Vec<_>>()
+    };
+    eventually("it asks for a full update", || {
+        reports(2).last().is_some_and(|report| report.body["need_full"] == true)
+    });
+    assert!(reports(1).iter().all(|report| report.body.get("need_full").is_none()));
+    assert_eq!(host.greeting("sbx-1"), "x".repeat(10_000), "it serves and extends meanwhile");
+    control.stream(&update(&host.publisher.full(3, resources(&[("sbx-1", "t1", "whole")]))));
+    eventually("the full one is reported", || {
+        reports(3).last().is_some_and(|report| report.body.get("need_full").is_none())
+    });
+    assert_eq!(control.requests("/host/v1/updates").len(), 1, "all on one stream");
+}
+
+#[test]
 fn what_serve_could_not_keep_is_handed_over_again() {
     let control = Control::start();
     let host = enrolled(&control);
@@ -128,7 +154,7 @@ fn a_link_leaves_a_control_plane_that_only_sends_what_is_refused() {
     let _link = host.spawn("link");
     eventually("it came anew", || control.requests("/host/v1/updates").len() == 2);
     assert_eq!(host.status()["refused"]["stale_version"], 16);
-    assert!(host.log("link").contains("refused 16 in a row"), "{}", host.log("link"));
+    assert!(host.log("link").contains("could use none of the last 16 things sent"), "{}", host.log("link"));
 }
 
 #[test]

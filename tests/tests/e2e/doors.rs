@@ -114,7 +114,7 @@ fn ten_thousand_files_are_dealt_with_while_every_socket_answers() {
 
 #[test]
 fn an_update_that_is_written_in_small_pieces_is_taken_once_it_is_whole() {
-    let mut door = Door::open();
+    let door = Door::open();
     let update = door.publisher.full_of_size(1, 100_000);
     let mut file = File::create_new(door.path("slowly")).unwrap();
     for piece in update.chunks(10_000) {
