@@ -1,7 +1,6 @@
 //! Small changes to a large state: they arrive alone, last, and are gathered up before they are many.
 
 use miosa_tests::program::eventually;
-use miosa_tests::world::files_below;
 use miosa_tests::{Host, Tenant, World};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -62,6 +61,9 @@ fn three_hundred_changes_leave_few_files_and_the_right_values_whatever_is_killed
             // In the middle of making and sending it, as the case may be.
             50 => {
                 let _gone = kill(Pid::from_raw(world.control_pid()), Signal::SIGKILL);
+                eventually("the control plane is gone", || {
+                    world.endpoint().request("GET", "/", &[], b"").is_err().then_some(())
+                });
                 world.start_control(&[]);
             }
             70 => {
@@ -105,11 +107,15 @@ fn change(tenant: &Tenant<'_>, id: &str, value: &str) {
 
 /// The sizes of the updates that a host keeps, in the order of their versions.
 fn updates(host: &Host<'_>) -> Vec<u64> {
-    let files = files_below(&host.state_dir().join("cache"));
-    let is_update = |name: &str| name.starts_with("update-") && name.ends_with(".json");
-    let updates = files.iter().filter(|path| is_update(path.file_name().unwrap().to_str().unwrap()));
-    // One may be removed at this moment.
-    updates.filter_map(|path| path.metadata().ok()).map(|metadata| metadata.len()).collect()
+    let entries = std::fs::read_dir(host.state_dir().join("cache")).unwrap();
+    let mut updates: Vec<_> = entries
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("update-")))
+        // Any of them may be removed at this moment.
+        .filter_map(|entry| Some((entry.file_name(), entry.metadata().ok()?.len())))
+        .collect();
+    updates.sort();
+    updates.into_iter().map(|(_, size)| size).collect()
 }
 
 /// Whether a control plane that was just started has heard from a host.
