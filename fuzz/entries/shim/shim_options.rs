@@ -47,7 +47,7 @@ pub fn run(data: &[u8]) {
             assert!(!is_passed_on, "{text} is ours");
         } else if options.image_env == ImageEnv::Keep
             && !text.starts_with("MIOSA_")
-            && !text.contains(['=', '\0'])
+            && !name.as_bytes().contains(&b'=')
         {
             let covered = options.env.keys().any(|known| known.as_str() == text);
             assert!(covered || is_passed_on, "{text} was lost");
