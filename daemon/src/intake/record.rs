@@ -2,7 +2,7 @@
 //! refusal. It decides nothing.
 
 use miosa_injector::PayloadError;
-use miosa_snapshot::{OpenError, Refusal, TrustError};
+use miosa_snapshot::{EnvelopeError, OpenError, Refusal, TrustError};
 
 use super::{Accepted, Origin, Refused, Shared};
 use crate::disk::DiskError;
@@ -109,6 +109,10 @@ fn advice_on_opening(error: &OpenError, now_ms: u64) -> Option<String> {
         }
         OpenError::Undecryptable => {
             "it was sealed to another key than this host's, or damaged after it was signed".to_owned()
+        }
+        OpenError::Envelope(EnvelopeError::Malformed { .. }) => {
+            "hand over the exact bytes that were published, with nothing around them and no line end after"
+                .to_owned()
         }
         OpenError::Envelope(_)
         | OpenError::Body
