@@ -96,6 +96,7 @@ class Duel:
             here = host.verdict(lambda: self.host.offer_update(envelope, now()))
         there = self.daemon.offer(what, envelope)
         self.verdicts[here] += 1
+        here = "follow" if here == "pin" else here  # `miosad` has one word for both
         if here in ("follow", "replace", "extend", "refresh"):
             self.accepted.append((what, envelope))
         if here == "follow" and envelope not in self.trusts:
@@ -104,7 +105,7 @@ class Duel:
 
     def restart(self) -> None:
         self.daemon.stop()
-        chain = [] if self.host.held is None else list(self.host.held.chain)
+        chain = self.host.unread if self.host.held is None else list(self.host.held.chain)
         floor, kept = self.host.floor, len(self.trusts)
         chance = self.rng.random()
         if chance < 0.3:

@@ -129,7 +129,8 @@ class Host:
 
     def restarted(self, trust: list[bytes], updates: list[bytes], floor: Floor | None, now: int) -> Restart:
         """This host after a start: what it kept is verified again, and then compared with its floor as a whole (J3)."""
-        host = Host(self.host_id, self.key, self.pin, newest_followed=self.newest_followed)
+        followed = 0 if floor is None else self.newest_followed  # it is kept beside the floor
+        host = Host(self.host_id, self.key, self.pin, newest_followed=followed)
         for envelope in trust:
             host.offer_trust(envelope)
         host.floor = floor
@@ -385,7 +386,7 @@ def read_document(envelope: bytes, payload: bytes) -> Trust:
     signers = [read_signer(signer) for signer in a_list(members["signers"])]
     by_key_id = {signer.key.key_id: signer for signer in signers}
     threshold = number(members["threshold"])
-    demand(members["format"] == 1 and isinstance(members["format"], int))
+    demand(members["format"] == 1 and type(members["format"]) is int)
     demand(number(members["version"]) >= 1)
     demand(1 <= len(roots) <= ROOTS and len(set(roots)) == len(roots))
     demand(1 <= threshold <= len(roots))
@@ -530,7 +531,7 @@ def read_statement(plaintext: bytes) -> Statement:
     names = "format host_id signer epoch version kind from prev issued_at expires_at serve_until payload"
     texts = raw_members(plaintext, names)
     members = {name: strict_json(text) for name, text in texts.items() if name != "payload"}
-    demand(members["format"] == 1 and isinstance(members["format"], int))
+    demand(members["format"] == 1 and type(members["format"]) is int)
     statement = Statement(
         host_id=an_id(members["host_id"]),
         signer=a_digest(members["signer"]),
