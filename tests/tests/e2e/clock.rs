@@ -32,6 +32,8 @@ fn a_step_of_ten_years_while_running_expires_nothing() {
         assert_eq!(world.host.push(&two).unwrap().status, 200);
         assert_eq!(world.host.standing().version, Some(2));
         assert_eq!(world.host.status()["alarms"], json!({}));
+        // Killed, it would leave what the library has put into /dev/shm.
+        world.host.stop();
     }
 }
 
