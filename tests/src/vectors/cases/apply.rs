@@ -254,6 +254,14 @@ fn lineages() -> Vec<Story> {
             .trusts(&granted, Accept("follow"))
             .takes(in_two(1), REPLACE)
             .takes(Update::full(900, &valued("epoch one")), STALE),
+        story("increment_in_a_lower_epoch_fail", "No way back, on top of nothing that is held.")
+            .trusts(&granted, Accept("follow"))
+            .takes(in_two(1), REPLACE)
+            .takes(first().then(2, &valued("epoch one")), STALE),
+        story("heartbeat_in_a_lower_epoch_fail", "No way back.")
+            .trusts(&granted, Accept("follow"))
+            .takes(in_two(1), REPLACE)
+            .takes(first().beat(), STALE),
         story("held_epoch_goes_on_below_the_granted_one", "Granting is not asking.")
             .trusts(&granted, Accept("follow"))
             .takes(Update::full(2, &valued("two")), REPLACE),

@@ -196,6 +196,37 @@ fn members() -> Vec<Story> {
             "\"format\":0",
             Fail("U6", "StatementError::Format"),
         ),
+        replaced(
+            "format_with_a_fraction_fail",
+            "A number is an integer.",
+            "\"format\":1",
+            "\"format\":1.0",
+            JSON,
+        ),
+        replaced("format_as_truth_fail", "True is no 1.", "\"format\":1", "\"format\":true", JSON),
+        replaced(
+            "host_of_65_characters_fail",
+            "An id has 64.",
+            "\"host_1\"",
+            &format!("\"{}\"", "h".repeat(65)),
+            JSON,
+        ),
+        replaced("host_that_is_empty_fail", "An id has a character at least.", "\"host_1\"", "\"\"", JSON),
+        replaced(
+            "expires_at_as_text_fail",
+            "A time is a number.",
+            &format!("\"expires_at\":{NEVER}"),
+            &format!("\"expires_at\":\"{NEVER}\""),
+            JSON,
+        ),
+        replaced(
+            "issued_at_with_a_fraction_fail",
+            "A time is an integer.",
+            &format!("\"issued_at\":{T0}"),
+            &format!("\"issued_at\":{T0}.5"),
+            JSON,
+        ),
+        replaced("epoch_as_truth_fail", "True is no 1.", "\"epoch\":1", "\"epoch\":true", JSON),
         replaced("format_as_text_fail", "A number is a number.", "\"format\":1", "\"format\":\"1\"", JSON),
     ]
 }
@@ -315,6 +346,20 @@ fn kinds() -> Vec<Story> {
             "Beyond what a number may be, and above the version.",
             next.but("\"from\":1", "\"from\":9007199254740992"),
             kind,
+        ),
+        story(
+            "from_with_a_fraction_fail",
+            "A number is an integer.",
+            next.but("\"from\":1", "\"from\":1.0"),
+            JSON,
+        ),
+        story("from_as_truth_fail", "True is no 1.", next.but("\"from\":1", "\"from\":true"), JSON),
+        story("from_below_zero_fail", "A number has no sign.", next.but("\"from\":1", "\"from\":-1"), JSON),
+        story(
+            "prev_as_number_fail",
+            "A digest is a text.",
+            next.but(&format!("\"{}\"", first().digest()), "1"),
+            JSON,
         ),
         story(
             "prev_in_upper_case_fail",

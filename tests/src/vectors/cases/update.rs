@@ -48,6 +48,13 @@ fn bodies() -> Vec<Story> {
     vec![
         offered(KIND, "body_that_is_empty_fail", "An empty text is base64, and no body.", cut(0), BODY),
         offered(KIND, "body_of_the_host_alone_fail", "There is no zero byte.", cut(head - 1), BODY),
+        offered(
+            KIND,
+            "body_without_a_zero_byte_fail",
+            "Where the host's id ends is not said.",
+            first().around(&[b'h'; 300]),
+            BODY,
+        ),
         offered(KIND, "body_that_ends_in_the_sealed_key_fail", "80 bytes, not 79.", cut(head + 79), BODY),
         offered(KIND, "body_that_ends_in_the_salt_fail", "32 bytes, not 31.", cut(head + 80 + 31), BODY),
         offered(
