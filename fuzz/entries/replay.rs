@@ -15,9 +15,22 @@ pub(crate) fn kept_inputs(target: &str, run: fn(&[u8])) {
             let path = entry.unwrap().path();
             let mut bytes = Vec::new();
             OpenOptions::new().read(true).open(&path).unwrap().read_to_end(&mut bytes).unwrap();
+            let named = Named(&path);
             run(&bytes);
+            drop(named);
             count = count.saturating_add(1);
         }
     }
     assert!(count > 0, "there are no seeds of {target}");
+}
+
+/// Says which input it was, if it was the last one.
+struct Named<'a>(&'a Path);
+
+impl Drop for Named<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the input is {}", self.0.display());
+        }
+    }
 }

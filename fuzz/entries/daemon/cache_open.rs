@@ -37,7 +37,8 @@ impl Disk {
     fn new() -> Self {
         let mut host = Host::new();
         let mut intake = host.start();
-        let revoked = host.publisher.full(9, records(&greeting("of a revoked signer")));
+        let of_revoked = greeting("of a revoked signer");
+        let revoked = host.publisher.full(REVOKED.1, records(&of_revoked));
         let first = host.publisher.trust(1);
         host.publisher.change_signer();
         let second = host.publisher.trust(2);
@@ -45,7 +46,8 @@ impl Disk {
 
         let publisher = &host.publisher;
         let states = [1, 2, 3, 5].map(|version| ((1, version), greeting(&format!("hello {version}"))));
-        let signed = BTreeMap::from(states);
+        let mut signed = BTreeMap::from(states);
+        signed.insert(REVOKED, of_revoked);
         let change = |version| Change::full(records(&signed[&(1, version)]));
         let full = publisher.full(1, records(&signed[&(1, 1)]));
         let two = publisher.incremental(2, 1, &full, &change(2));
@@ -133,6 +135,8 @@ impl Disk {
         if let Some(served) = self.host.served() {
             if let Some(mark) = mark {
                 assert!(served.position >= (mark.floor.epoch, mark.floor.version), "below the floor");
+                // With every floor and the second document gone, nothing is left that knows of the revocation.
+                assert_ne!(served.position, REVOKED, "a revoked signer was believed");
             }
             let signed = self.signed.get(&served.position).expect("what is served was signed by who may");
             assert_eq!(served.state, State::new(records(signed)).expect("a state"));
@@ -159,4 +163,6 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     fs::write(path, bytes)
 }
 
+/// What the revoked signer made.
+const REVOKED: (u64, u64) = (1, 9);
 const MAX_CHANGES: usize = 8;
