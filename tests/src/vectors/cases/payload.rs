@@ -193,6 +193,12 @@ fn values() -> Vec<Story> {
             "[\"refero\"]",
             &format!("[{{\"uid\":\"c\",\"x\":{}}}]", deep(32)),
         ),
+        but(
+            "scope_of_an_unknown_place_fail",
+            "There are two.",
+            "\"scope\":\"tenant\"",
+            "\"scope\":{\"planet\":\"p\"}",
+        ),
         but("target_that_is_unknown_fail", "There are four.", "\"target\":\"all\"", "\"target\":\"some\""),
         but("name_with_a_hyphen_fail", "A variable's name is of one form.", "\"GREETING\"", "\"GREET-ING\""),
         but(

@@ -402,6 +402,20 @@ fn contents() -> Vec<Story> {
             payload,
         ),
         offered(KIND, "payload_that_is_no_json_fail", "A payload is JSON.", first().carrying("{put}"), JSON),
+        offered(
+            KIND,
+            "payload_with_infinity_fail",
+            "JSON has no such number.",
+            first().carrying("{\"put\":Infinity}"),
+            JSON,
+        ),
+        offered(
+            KIND,
+            "payload_with_nan_fail",
+            "JSON has no such number.",
+            first().carrying("{\"put\":[-NaN]}"),
+            JSON,
+        ),
         held(
             "heartbeat_with_a_payload_fail",
             "It carries times only.",
