@@ -121,7 +121,8 @@ impl Generation {
     }
 
     /// The same generation as it stands under another trust document. A start under that document comes
-    /// to the same, since it makes U3, U11 and P6 again for each update.
+    /// to the same, since it makes U3, U11 and P6 again for each update; but a heartbeat costs it no more
+    /// than its times, and the former ones are not known here.
     pub(crate) fn under(&self, trust: &Trust) -> Self {
         let mut words = self.content.words.values().chain([&self.confirmed_by]);
         let stands = words.all(|word| word.may_stand(trust));
