@@ -31,7 +31,7 @@ mod stream;
 mod sweep;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -72,6 +72,8 @@ struct Inner {
     memory: Memory,
     reports: Reports,
     metrics: Arc<Metrics>,
+    /// The trust document that every host was looked at for.
+    dealt_with: AtomicU64,
     /// Hosts that somebody waits for.
     asked: Mutex<BTreeSet<HostId>>,
     /// Records that the log says can't be read: once is enough.
@@ -143,6 +145,7 @@ impl Publisher {
             memory: Memory::new(MAX_REMEMBERED),
             reports: Reports::default(),
             metrics,
+            dealt_with: AtomicU64::new(0),
             asked: Mutex::default(),
             told: Mutex::default(),
             nudge: Notify::new(),
@@ -241,13 +244,14 @@ impl Publisher {
         }
         if *trust {
             // A new document reaches every host, with a state that was signed under it.
-            let known = self.0.sealer.trust_version();
             let in_force = self.0.sealer.read_again(&self.0.store).await?;
-            if in_force.version() != known {
+            hosts.extend(self.0.store.hosts_not_under(in_force.version()).await?);
+            if self.0.dealt_with.swap(in_force.version(), Ordering::Relaxed) != in_force.version() {
                 due.hurry();
                 self.tell_of(&in_force);
+                // Their streams wait for it, also where another replica was first.
+                hosts.extend(self.0.fleet.connected());
             }
-            hosts.extend(self.0.store.hosts_not_under(in_force.version()).await?);
         }
         // What is connected to another replica is left to that one first: it can send what changed alone.
         let is_others = |host: &HostId| self.0.store.is_shared() && !self.0.fleet.is_connected(host);

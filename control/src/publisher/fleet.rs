@@ -131,6 +131,13 @@ impl Fleet {
         (view.connected && is_newest).then_some(digest)
     }
 
+    /// The hosts that have a stream here.
+    pub(super) fn connected(&self) -> Vec<HostId> {
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let connected = slots.iter().filter(|(_, slot)| slot.borrow().connected);
+        connected.map(|(host, _)| host.clone()).collect()
+    }
+
     /// Notes what was published to a host, or that it is still right, and hands it to its stream.
     pub(super) fn publish(&self, host: &HostId, issued: &Issued, sending: Sending, covers: &Positions) {
         self.slot(host).send_modify(|view| {

@@ -193,11 +193,19 @@ impl Stream {
             return Ok(Some(lines));
         }
         let line = self.next_update().await?;
-        // What came about meanwhile may be under a newer document, which goes first.
-        Ok(line.map(|line| match self.missing_trust() {
-            Some(trust) => Bytes::from([trust, line].concat()),
-            None => line,
-        }))
+        let Some(trust) = self.missing_trust() else { return Ok(line) };
+        if line.is_some() {
+            // It may be under the document before. What follows this one is found anew.
+            self.holds = Holds::Nothing;
+        }
+        Ok(Some(trust))
+    }
+
+    /// Whether something that was signed under this version of the trust document may still be sent. Its
+    /// signer may be revoked since; and where there is none to sign, hosts take nothing.
+    fn may_send(&self, trust: u64) -> bool {
+        let in_force = self.trust.borrow();
+        in_force.as_ref().is_some_and(|in_force| trust >= in_force.version() && in_force.signer().is_ok())
     }
 
     async fn next_update(&mut self) -> Result<Option<Bytes>, StreamError> {
@@ -213,9 +221,7 @@ impl Stream {
             self.find_newest().await?;
             return Ok(None);
         };
-        let in_force = self.trust.borrow().as_ref().map_or(0, |in_force| in_force.version());
-        if published.trust < in_force {
-            // Its signer may be revoked, and one of the document in force follows.
+        if !self.may_send(published.trust) {
             self.next_beat = self.next_beat.max(later(FIRST_PAUSE));
             return Ok(None);
         }
@@ -304,6 +310,10 @@ impl Stream {
             // Another replica may know a document that this one does not.
             let Publisher(inner) = &self.publisher;
             inner.sealer.learn_of(&inner.store, newest.issued.trust).await.map_err(PublishError::from)?;
+            if !self.may_send(newest.issued.trust) {
+                self.next_beat = self.next_beat.max(later(FIRST_PAUSE));
+                return Ok(None);
+            }
         }
         match newest {
             Some(newest)

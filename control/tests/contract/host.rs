@@ -87,7 +87,8 @@ impl Host {
         self.open("").await
     }
 
-    async fn open(&self, held: &str) -> Stream {
+    /// Opens the stream with these parameters.
+    pub(crate) async fn open(&self, held: &str) -> Stream {
         let response = self.get(&format!("/host/v1/updates{held}")).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "application/x-ndjson");
@@ -181,6 +182,13 @@ impl Host {
         self.held = None;
         self.signers.clear();
         self.state = State::default();
+    }
+
+    /// Holds what it held before, as a machine does that is put back from a backup.
+    pub(crate) fn go_back_to(&mut self, held: Option<Held>, state: State) {
+        self.held = held;
+        self.floor = held.map(|held| held.floor());
+        self.state = state;
     }
 
     /// A value of a resource's own env, as held.

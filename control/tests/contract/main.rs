@@ -32,6 +32,7 @@ macro_rules! cases {
         mod resources;
         mod runtime_env;
         mod secrets;
+        mod trust;
     };
 }
 
