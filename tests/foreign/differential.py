@@ -504,7 +504,7 @@ def now() -> int:
 
 
 DEEP: Json = []
-for _ in range(200):
+for _ in range(130):
     DEEP = [DEEP]
 ODD: list[Json] = [
     *(None, True, False, 0, 1, -1, 1.5, 2**53 - 1, 2**53, 2**64, "", "a", "A", "a,b", "a b", "é", "a\0b", "tenant"),

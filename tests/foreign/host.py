@@ -366,7 +366,7 @@ def t2_signed_by_held_roots(read: Envelope, held: Trust) -> None:
 def t3_document(envelope: bytes, payload: bytes) -> Trust:
     try:
         return read_document(envelope, payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refused("T3") from None
 
 
@@ -522,7 +522,7 @@ def label(purpose: str, host_id: str) -> bytes:
 def u6_statement(plaintext: bytes) -> Statement:
     try:
         return read_statement(plaintext)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refused("U6") from None
 
 

@@ -71,7 +71,7 @@ def p1_payload(text: str) -> Change:
     try:
         payload = strict_json(text)
         members(put=members(**RECORDS), delete=members(**{kind: each(an_id) for kind in KINDS}))(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refused("P1") from None
     return Change(payload["put"], payload["delete"])
 
