@@ -151,6 +151,7 @@ def an_object(value: Any) -> None:
 
 def variable_name(value: Any) -> None:
     demand(isinstance(value, str) and NAME.fullmatch(value) is not None)
+    demand(len(value) < ENTRY_SIZE)
 
 
 def resource_id(value: Any) -> None:
