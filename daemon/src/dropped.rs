@@ -9,7 +9,7 @@ mod folder;
 mod look;
 mod watch;
 
-use std::io::{self, PipeWriter};
+use std::io;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -21,13 +21,10 @@ use crate::failure::in_one_line;
 use crate::intake::{Queue, Shared};
 use folder::{Folder, FolderError};
 use look::Looker;
-use watch::{Wakers, Watch};
+use watch::{Bell, Watch};
 
 /// The door, open until this is dropped.
-pub(crate) struct DropDoor {
-    /// Its end is the end of the thread.
-    _stop: PipeWriter,
-}
+pub(crate) struct DropDoor(Bell);
 
 /// How the door fares, for operators.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,12 +58,18 @@ impl DropDoor {
         shared: Shared,
         draining: channel::Receiver<bool>,
     ) -> io::Result<Self> {
-        let (stopped, stop) = io::pipe()?;
-        let wakers = Wakers::new(stopped, shared.clock.clone());
+        let bell = Bell::default();
+        let door = Self(bell.clone());
         let looker = Looker::new(queue, shared.clone(), draining.clone());
-        let keeper = Keeper { path, shared, draining, wakers, looker, folder: None, problem: None };
+        let keeper = Keeper { path, shared, draining, bell, looker, folder: None, problem: None };
         thread::Builder::new().name("drop".to_owned()).spawn(|| keeper.run())?;
-        Ok(Self { _stop: stop })
+        Ok(door)
+    }
+}
+
+impl Drop for DropDoor {
+    fn drop(&mut self) {
+        self.0.ring_the_end();
     }
 }
 
@@ -75,7 +78,7 @@ struct Keeper {
     path: PathBuf,
     shared: Shared,
     draining: channel::Receiver<bool>,
-    wakers: Wakers,
+    bell: Bell,
     looker: Looker,
     folder: Option<Watched>,
     /// What was told last, so that it is told once.
@@ -92,8 +95,7 @@ impl Keeper {
     fn run(mut self) {
         while !*self.draining.borrow() {
             let pause = self.turn();
-            let watch = self.folder.as_ref().and_then(|watched| watched.watch.as_ref());
-            if self.wakers.wait(watch, pause).is_break() {
+            if self.bell.wait(pause).is_break() {
                 return;
             }
         }
@@ -118,7 +120,7 @@ impl Keeper {
         self.shared.ledger.set_drop(self.looker.report(state, problem));
         // However often something there is touched, looking in vain takes a small part of the time.
         let took = if looked.offered { 0 } else { self.shared.clock.boot_ms().saturating_sub(begun) };
-        self.wakers.rest(Duration::from_millis(took.saturating_mul(REST)).clamp(LEAST_REST, MEND));
+        self.bell.rest(Duration::from_millis(took.saturating_mul(REST)).clamp(LEAST_REST, MEND));
         match (looked.waits, is_watched) {
             (true, _) => SOON,
             (false, true) => RESCAN,
@@ -133,7 +135,7 @@ impl Keeper {
         {
             watched.folder.check()?;
             if watched.watch.is_none() {
-                watched.watch = Watch::of(&watched.folder).ok();
+                watched.watch = Watch::of(&watched.folder, self.bell.clone()).ok();
             }
             if watched.watch.is_some() {
                 self.problem = None;
@@ -144,7 +146,7 @@ impl Keeper {
             self.tell("drop_vanished", "the drop directory was removed or replaced; it is made again");
         }
         let folder = Folder::open(&self.path)?;
-        let watch = Watch::of(&folder);
+        let watch = Watch::of(&folder, self.bell.clone());
         if let Err(error) = &watch {
             let why = in_one_line(error);
             self.tell(
