@@ -37,7 +37,8 @@ fn one_of_two_thousand_variables_changes_and_a_small_update_brings_it() {
     assert!(updates(&host).last().is_some_and(|size| *size < 4_000), "{:?}", updates(&host));
     assert_eq!(host.env("sbx-1", "V1234").as_deref(), Some("new"));
 
-    tenant.call("DELETE", &format!("runtime-env/{}", ids[2]), json!(null));
+    let deleted = tenant.call("DELETE", &format!("runtime-env/{}", ids[2]), json!(null));
+    assert_eq!(deleted.status, 200);
     host.await_env("sbx-1", "V2", None);
     host.stop_serve();
     host.start_serve();
@@ -55,8 +56,8 @@ fn three_hundred_changes_leave_few_files_and_the_right_values_whatever_is_killed
     let ids = set_many(&tenant, 400);
     host.place(&tenant, "sbx-1", json!({}));
     let mut most = 0;
-    for round in 0..300_usize {
-        change(&tenant, &ids[round], &format!("r{round}"));
+    for (round, id) in ids.iter().enumerate().take(300) {
+        change(&tenant, id, &format!("r{round}"));
         match round % 100 {
             // In the middle of making and sending it, as the case may be.
             50 => {

@@ -311,7 +311,7 @@ async fn await_error(control: &Control, host: &Host, told: &str) {
     let mut shown = Value::Null;
     for _attempt in 0..1000 {
         shown = platform.get(&path).send().await.data(200);
-        if shown["error"]["message"].as_str().is_some_and(|message| message.contains(told)) {
+        if shown.pointer("/error/message").and_then(Value::as_str).is_some_and(|message| message.contains(told)) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
