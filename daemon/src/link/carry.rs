@@ -156,7 +156,16 @@ impl Carrier {
                     noise.hear()?;
                     continue;
                 }
-                Line::Trust(envelope) => self.hand_over("/v1/trust", envelope).await?,
+                Line::Trust(envelope) => {
+                    let verdict = self.hand_over("/v1/trust", envelope).await?;
+                    if matches!(verdict, Verdict::Unchanged) {
+                        // The way to a document that is missing leads through all that are not, and
+                        // there may be any number of these.
+                        noise.hear()?;
+                        continue;
+                    }
+                    verdict
+                }
                 Line::Update(envelope) => self.hand_over("/v1/updates", envelope).await?,
             };
             let (useless, refusal) = match verdict {

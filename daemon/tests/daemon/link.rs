@@ -174,6 +174,27 @@ fn a_host_that_lost_its_trust_asks_for_everything() {
 }
 
 #[test]
+fn a_host_that_lost_its_newest_trust_follows_through_all_that_it_still_has() {
+    let control = Control::start();
+    let mut host = enrolled(&control);
+    let chain: Vec<_> = (1..=20).map(|version| host.publisher.trust(version)).collect();
+    for document in &chain {
+        let mut client = http::Client::connect(&host.intake()).unwrap();
+        assert_eq!(client.request("PUT", "/v1/trust", &[], document).unwrap().status, 200);
+    }
+    host.publish(1, resources(&[("sbx-1", "t1", "kept")]));
+    host.stop();
+    fs::remove_file(host.state("trust/20.json")).unwrap();
+    host.start();
+    let lines = chain.iter().map(|document| format!("{{\"trust\":{}}}", String::from_utf8_lossy(document)));
+    control.will_stream(lines.collect());
+    let _link = host.spawn("link");
+    eventually("it has all of them", || host.status()["trust_version"] == 20);
+    assert_eq!(host.status()["version"], 1);
+    assert_eq!(control.requests("/host/v1/updates").len(), 1);
+}
+
+#[test]
 fn a_link_waits_for_serve_without_asking_the_control_plane() {
     let control = Control::start();
     let mut host = enrolled(&control);
