@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use miosa_snapshot::Trust;
+
 use super::origin;
 use super::trust::{Rotated, TrustCommandError, publish, rotate, tell};
 use crate::cli::{RestoreOptions, RotateOptions, StateOptions};
@@ -127,15 +129,11 @@ async fn look_through(state: &StateOptions, backup: &Path, candidate: &Path) -> 
 /// Follows the trust as far as it is known, and raises the epoch. Until that is signed nothing is
 /// published.
 async fn go_on(store: &Store, state: &StateOptions, options: &RestoreOptions) -> Result<(), RestoreError> {
-    let held = chain::follow(&store.trust_documents().await?)?;
-    let epoch = held.epoch().saturating_add(1);
-    let mut write = store.begin(&origin()).await?;
-    write.demand_epoch(epoch).await?;
-    let record = Record { kind: "trust", id: &held.version().to_string() };
-    let entry = Entry { tenant: "", action: "restore", record, also: &[], host: None, fields: &[] };
-    write.commit(entry).await?;
+    let held = demand_next_epoch(store).await?;
     for document in &options.trust {
         publish(store, document).await?;
+        // It may be of the epoch that was demanded, in which hosts have accepted things then.
+        demand_next_epoch(store).await?;
     }
     tell(&format!("the database is in place; its trust document was version {}", held.version()));
     let rotation =
@@ -150,6 +148,17 @@ async fn go_on(store: &Store, state: &StateOptions, options: &RestoreOptions) ->
     }
     tell("keys and hosts that were revoked after the backup was made are valid again: revoke them once more");
     Ok(())
+}
+
+/// Nothing is published before a trust document is above the epoch of the one in force, which is given.
+async fn demand_next_epoch(store: &Store) -> Result<Trust, RestoreError> {
+    let held = chain::follow(&store.trust_documents().await?)?;
+    let mut write = store.begin(&origin()).await?;
+    write.demand_epoch(held.epoch().saturating_add(1)).await?;
+    let record = Record { kind: "trust", id: &held.version().to_string() };
+    let entry = Entry { tenant: "", action: "restore", record, also: &[], host: None, fields: &[] };
+    write.commit(entry).await?;
+    Ok(held)
 }
 
 impl From<SetupError> for RestoreError {

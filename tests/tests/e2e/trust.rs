@@ -212,6 +212,44 @@ fn hosts_that_are_ahead_of_a_restored_database_take_what_it_publishes() {
 }
 
 #[test]
+fn a_restored_database_goes_on_in_no_epoch_that_hosts_have_been_in_since() {
+    let world = World::start();
+    let tenant = world.tenant("acme");
+    let host = world.host("h1");
+    tenant.set("TOKEN", "backed up", json!({}));
+    host.place(&tenant, "sbx-1", json!({}));
+    let (root, backup) = (world.path("root.pem"), world.path("backup.db"));
+    assert!(world.control(&["trust", "root-key", "move", "--out", text(&root)]).status.success());
+    assert_eq!(world.control_says(&["backup", text(&backup)]), text(&backup));
+    rotate(&world, 2, &["--raise-epoch", "--root-key", text(&root)]);
+    await_trust(&[&host], 2);
+    for round in 1..=3 {
+        tenant.set("TOKEN", &format!("later {round}"), json!({}));
+        host.await_env("sbx-1", "TOKEN", Some(&format!("later {round}")));
+    }
+
+    world.stop_control();
+    for file in ["control.db", "control.db-wal", "control.db-shm"] {
+        let _may_be_gone = std::fs::remove_file(world.path("control").join(file));
+    }
+    let since = host.state_dir().join("trust/2.json");
+    assert!(world.control(&["restore", text(&backup), "--trust", text(&since)]).status.success());
+    world.start_control(&[]);
+    eventually("it is told", || {
+        let shown = world.platform("GET", &format!("hosts/{}", host.id), Value::Null).json();
+        let error = shown["data"]["error"]["message"].as_str()?.to_owned();
+        error.contains("before the trust document is of epoch 3").then_some(())
+    });
+    assert_eq!(host.env("sbx-1", "TOKEN").as_deref(), Some("later 3"));
+    assert_eq!(host.status()["refused"], json!({}));
+
+    let draft = world.path("control/trust-3.draft.json");
+    assert!(sign(&world, &draft, &root, Some(&since)).status.success());
+    assert_eq!(world.control_says(&["trust", "publish", text(&draft)]), "3");
+    host.await_env("sbx-1", "TOKEN", Some("backed up"));
+}
+
+#[test]
 fn an_expired_trust_document_is_followed_by_a_new_one() {
     let world = World::start();
     let (tenant, host) = (world.tenant("acme"), world.host("h1"));
