@@ -72,7 +72,9 @@ impl Sealer {
 
     /// Whether an update is too old to be sent for the first time.
     pub(super) fn is_near_expiry(&self, expires_at: Millis, now: Millis) -> bool {
-        let margin = i64::try_from(self.beat_every().as_millis()).unwrap_or(i64::MAX);
+        // A host that has lost its floor takes only what is new, however long that is fresh.
+        let margin = self.beat_every().max(self.fresh_for.saturating_sub(SENT_WITHIN));
+        let margin = i64::try_from(margin.as_millis()).unwrap_or(i64::MAX);
         now.plus(margin) > expires_at
     }
 
@@ -264,6 +266,8 @@ fn lifetime(host: &HostId) -> Duration {
         .saturating_add(HALF_A_DAY.saturating_mul(u32::from(spread)).checked_div(256).unwrap_or_default())
 }
 
+/// How old an update may be when it is sent: well below what J4 of the format allows.
+const SENT_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// How often the store is asked for a signer while it has none.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 const HALF_A_DAY: Duration = Duration::from_secs(12 * 60 * 60);
@@ -284,6 +288,17 @@ mod tests {
         let times = limited.times(Millis(1_000));
         assert_eq!((times.issued_at, times.expires_at, times.serve_until), (1_000, 901_000, 901_000));
         assert_eq!(sealer(900, ServeFor::Forever).times(Millis(1_000)).serve_until, MAX_NUMBER);
+    }
+
+    #[test]
+    fn what_is_sent_is_new_enough_for_a_host_that_lost_its_floor() {
+        const MINUTE: u64 = 60;
+        for fresh_for in [MINUTE, 15 * MINUTE, 60 * MINUTE, 24 * 60 * MINUTE] {
+            let sealer = sealer(fresh_for, ServeFor::Forever);
+            let expires_at = Millis::from_unsigned(sealer.times(Millis(0)).expires_at);
+            assert!(!sealer.is_near_expiry(expires_at, Millis(0)), "{fresh_for}");
+            assert!(sealer.is_near_expiry(expires_at, Millis(10 * 60 * 1000 + 1)), "{fresh_for}");
+        }
     }
 
     #[test]
