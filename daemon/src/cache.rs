@@ -66,6 +66,21 @@ impl Cache {
         disk::replace(&self.place(statement), bytes)
     }
 
+    /// Removes, durably, what stands between a position and the update that follows it: an attempt that
+    /// could not be made durable and was not accepted. The next start would take it before that update,
+    /// which does not apply on top of it.
+    pub(crate) fn remove_between(
+        &self,
+        (epoch, version): (u64, u64),
+        by: &Statement,
+    ) -> Result<(), DiskError> {
+        let (before, after) = (self.place_of(epoch, version), self.place_of(by.epoch, by.version));
+        let contents = self.look()?;
+        let between = contents.updates.iter().filter(|path| before < **path && **path < after);
+        between.map(PathBuf::as_path).try_for_each(disk::remove)?;
+        disk::sync(&self.directory)
+    }
+
     /// Removes what an accepted update has made superfluous: after a full one everything before it,
     /// after any with state the heartbeat of the state before.
     pub(crate) fn remove_superseded(&self, by: &Statement) -> Result<(), DiskError> {

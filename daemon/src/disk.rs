@@ -114,6 +114,15 @@ pub(crate) fn remove(path: &Path) -> Result<(), DiskError> {
     }
 }
 
+/// Waits until what was removed from a directory is gone for good.
+pub(crate) fn sync(directory: &Path) -> Result<(), DiskError> {
+    sync_directory(directory).map_err(|source| DiskError {
+        attempt: "write",
+        path: directory.to_owned(),
+        source,
+    })
+}
+
 /// Removes whatever is there, a file or a directory and all in it; a link, not what it leads to.
 /// Nothing there is no error.
 pub(crate) fn remove_entry(path: &Path) -> Result<(), DiskError> {

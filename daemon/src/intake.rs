@@ -71,6 +71,8 @@ pub(crate) struct Intake {
     shared: Shared,
     /// Why nothing can be kept, so that it is an alarm once.
     trouble: Option<&'static str>,
+    /// An update that was not accepted may stand in the cache, since it could not be made durable.
+    is_littered: bool,
 }
 
 /// An update or trust document that was accepted.
@@ -243,9 +245,14 @@ impl Intake {
     /// First the update, then the floor that speaks of it: a stop in between leaves an update that is
     /// above the floor, which is what a start takes.
     fn make_durable(&mut self, update: &Verified, bytes: &[u8], held: &Held) -> Result<(), Refused> {
-        self.cache.store(update.statement(), bytes)?;
+        let by = update.statement();
+        self.cache.store(by, bytes).inspect_err(|_| self.is_littered = true)?;
+        if let Some(before) = self.held.filter(|_| self.is_littered) {
+            self.cache.remove_between((before.epoch, before.version), by)?;
+        }
         let mark = self.floor.raised_to(held.floor(), self.trust.version());
-        self.floors.raise(&mark)?;
+        self.floors.raise(&mark).inspect_err(|_| self.is_littered = true)?;
+        self.is_littered &= by.kind != Kind::Full;
         self.floor = KnownFloor::At(mark);
         self.held = Some(*held);
         Ok(())

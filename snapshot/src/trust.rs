@@ -69,6 +69,9 @@ pub enum TrustError {
     Equivocation {
         /// The version of both.
         version: u64,
+        /// Whether it says something else, which only roots can make. The same in another envelope, with
+        /// other signatures or in another order, can be made by anybody who has seen it.
+        contradicts: bool,
     },
     /// T7: not the very next version.
     #[error("the trust document of version {offered} does not follow the held version {held}")]
@@ -165,7 +168,8 @@ impl Trust {
             return Err(TrustError::StaleVersion { offered, held });
         }
         if offered == held {
-            return Err(TrustError::Equivocation { version: held });
+            let contradicts = *document != self.document;
+            return Err(TrustError::Equivocation { version: held, contradicts });
         }
         if held.checked_add(1) != Some(offered) {
             return Err(TrustError::SkippedVersion { offered, held });

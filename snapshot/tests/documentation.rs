@@ -67,7 +67,7 @@ fn every_check_stands_in_the_document_with_its_refusal() {
         TrustError::Document(DocumentError::Format),
         TrustError::NotSignedByOwnRoots { valid: 0, threshold: 0 },
         TrustError::StaleVersion { offered: 0, held: 0 },
-        TrustError::Equivocation { version: 0 },
+        TrustError::Equivocation { version: 0, contradicts: true },
         TrustError::SkippedVersion { offered: 0, held: 0 },
         TrustError::EpochLowered { offered: 0, held: 0 },
     ];

@@ -144,7 +144,12 @@ fn advice_on_trust(error: &TrustError) -> Option<&'static str> {
         TrustError::NotSignedByHeldRoots { .. } | TrustError::SkippedVersion { .. } => {
             Some("hand this host every trust document after the held one, in their order")
         }
-        TrustError::Equivocation { .. } => Some("keep both, and find out who else holds the root keys"),
+        TrustError::Equivocation { contradicts: true, .. } => {
+            Some("keep both, and find out who else holds the root keys")
+        }
+        TrustError::Equivocation { contradicts: false, .. } => {
+            Some("it says the same with other signatures, which anybody can make of the held one")
+        }
         TrustError::Envelope(_)
         | TrustError::Document(_)
         | TrustError::NotSignedByOwnRoots { .. }

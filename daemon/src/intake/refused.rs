@@ -93,9 +93,14 @@ impl Refused {
         }
     }
 
-    /// Whether it proves that two contents were signed under one version.
+    /// Whether it proves that two contents were signed under one version. Another envelope around the
+    /// held trust document proves nothing: its signatures are not signed.
     pub(crate) fn is_equivocation(&self) -> bool {
-        matches!(self, Self::Judged(Refusal::Equivocation) | Self::Trust(TrustError::Equivocation { .. }))
+        matches!(
+            self,
+            Self::Judged(Refusal::Equivocation)
+                | Self::Trust(TrustError::Equivocation { contradicts: true, .. })
+        )
     }
 
     /// The answer on the intake socket: 409 where a full update would help.

@@ -57,6 +57,7 @@ impl Rehearsal {
             sockets: Box::new(NoSockets),
             shared,
             trouble: None,
+            is_littered: false,
         };
         let mut tries_left = TRIES;
         loop {

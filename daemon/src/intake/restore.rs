@@ -73,6 +73,7 @@ impl Intake {
             sockets,
             shared,
             trouble: None,
+            is_littered: false,
         };
         let floor = intake.read_floor();
         // A refusal under half of the trust, or for want of a floor that may be there, is no verdict.

@@ -665,6 +665,32 @@ fn what_cannot_be_kept_is_not_served() {
 }
 
 #[test]
+fn what_could_not_be_kept_is_no_obstacle_to_what_comes_in_its_place() {
+    for is_full in [true, false] {
+        let mut world = World::new();
+        let mut intake = world.start();
+        let one = world.publisher.full(1, greeting("one"));
+        intake.take_update(&one).unwrap();
+        let two = match is_full {
+            true => world.publisher.full(2, greeting("two")),
+            false => world.publisher.incremental(2, 1, &one, &Change::default()),
+        };
+        disk::faults::make_unsyncable(true);
+        assert_eq!(name(intake.take_update(&two)), "not_durable");
+        disk::faults::make_unsyncable(false);
+        // The publisher goes on from what it knows to be held.
+        let changed = resource("sbx-1", "t1", &[("GREETING", "three")]);
+        let mut change = Change::default();
+        change.put.resources.insert(changed.id.clone(), changed);
+        let three = world.publisher.incremental(3, 1, &one, &change);
+        assert_eq!(intake.take_update(&three).unwrap(), Accepted { verdict: "extend" });
+        world.start();
+        assert_eq!(world.greeting().unwrap(), "three");
+        assert!(world.alarms().is_empty() && world.set_aside().is_empty());
+    }
+}
+
+#[test]
 fn an_equal_state_of_the_same_version_is_taken_again() {
     let mut world = World::new();
     let mut intake = world.start();
@@ -832,6 +858,22 @@ fn both_sides_of_an_equivocation_are_kept_as_evidence() {
     intake.take_update(&world.publisher.full(2, greeting("next"))).unwrap();
     world.start();
     assert_eq!(world.shared.ledger.facts().evidence, names, "told after a restart too");
+}
+
+#[test]
+fn whoever_only_carries_trust_documents_can_raise_no_alarm_with_them() {
+    let mut world = World::new();
+    let mut intake = world.start();
+    let held = String::from_utf8(world.publisher.trust(1)).unwrap();
+    let junk = format!("\"}},{{\"keyid\":\"{}\",\"sig\":\"{}==\"}}]}}", "0".repeat(64), "A".repeat(86));
+    let dressed_up = [held.strip_suffix("\"}]}").unwrap(), &junk].concat();
+    assert_eq!(name(intake.take_trust(dressed_up.as_bytes())), "trust_equivocation");
+    assert!(world.alarms().is_empty() && world.shared.ledger.facts().evidence.is_empty());
+
+    world.publisher.signer_expires_at -= 1;
+    assert_eq!(name(intake.take_trust(&world.publisher.trust(1))), "trust_equivocation");
+    assert_eq!(world.alarms(), ["trust_equivocation"], "but two documents are one");
+    assert_eq!(world.shared.ledger.facts().evidence.len(), 2);
 }
 
 #[test]

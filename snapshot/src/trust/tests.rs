@@ -105,7 +105,10 @@ fn what_is_held_already_changes_nothing() {
     assert_eq!(held.advance(&bytes), Ok(held.clone()));
     // The same document with other signatures is not the same bytes.
     let error = held.advance(&roots.sign(&held.document, "ab")).unwrap_err();
-    assert_eq!(error, TrustError::Equivocation { version: 5 });
+    assert_eq!(error, TrustError::Equivocation { version: 5, contradicts: false });
+    let other = TrustDocument { expires_at: held.document.expires_at + 1, ..held.document.clone() };
+    let error = held.advance(&roots.sign(&other, "abc")).unwrap_err();
+    assert_eq!(error, TrustError::Equivocation { version: 5, contradicts: true });
 }
 
 #[test]
@@ -326,7 +329,10 @@ fn every_refusal_has_a_text_of_its_own() {
             TrustError::StaleVersion { offered: 4, held: 5 },
             "the trust document of version 4 is older than the held version 5",
         ),
-        (TrustError::Equivocation { version: 5 }, "another trust document of version 5 is held"),
+        (
+            TrustError::Equivocation { version: 5, contradicts: true },
+            "another trust document of version 5 is held",
+        ),
         (
             TrustError::SkippedVersion { offered: 7, held: 5 },
             "the trust document of version 7 does not follow the held version 5",
