@@ -42,6 +42,8 @@ pub(super) struct HostView {
     heading: Option<Holding>,
     /// The incremental updates that are still to be sent.
     waiting: Waiting,
+    /// It has taken all that was sent, and asks for a full update.
+    wants_full: bool,
 }
 
 /// A version of a host's state. Versions never go down, whatever the epoch.
@@ -109,6 +111,7 @@ impl Fleet {
             view.applied = held;
             view.heading = held;
             view.waiting.clear();
+            view.wants_full = false;
             number = view.streams;
         });
         Connection { number, view: slot.subscribe(), slot }
@@ -180,10 +183,12 @@ impl Fleet {
     }
 
     /// Notes what a host says.
-    pub(super) fn hear(&self, host: &HostId, applied: Option<Holding>, refuses: bool) {
+    pub(super) fn hear(&self, host: &HostId, applied: Option<Holding>, refuses: bool, needs_full: bool) {
         self.slot(host).send_modify(|view| {
             view.applied = applied;
             view.refuses = refuses;
+            // Else what it asks for may be on its way.
+            view.wants_full |= needs_full && applied.is_some() && applied == view.heading;
         });
     }
 
@@ -259,11 +264,18 @@ impl Connection {
         self.slot.send_if_modified(|view| {
             if view.streams == self.number {
                 view.heading = Some(holding);
+                view.wants_full = false;
                 // They apply on top of something else.
                 view.waiting.clear();
             }
             false
         });
+    }
+
+    /// Whether the host asks for a full update, and none was put on this stream since.
+    pub(super) fn wants_full(&self) -> bool {
+        let view = self.view.borrow();
+        view.streams == self.number && view.wants_full
     }
 
     /// Takes the next incremental update for a host that holds `held`, and notes that it is sent.

@@ -25,10 +25,10 @@ pub(super) struct Reports {
 }
 
 impl Publisher {
-    /// Takes note of what a host says.
-    pub(crate) fn hear(&self, host: &HostId, report: Report) {
+    /// Takes note of what a host says, and of whether it asks for a full update.
+    pub(crate) fn hear(&self, host: &HostId, report: Report, needs_full: bool) {
         let applied = report.held.map(Holding::from);
-        self.0.fleet.hear(host, applied, report.error.is_some());
+        self.0.fleet.hear(host, applied, report.error.is_some(), needs_full);
         self.0.reports.waiting().insert(host.clone(), report);
         self.0.reports.come.notify_one();
     }

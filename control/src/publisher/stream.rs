@@ -225,6 +225,9 @@ impl Stream {
             self.next_beat = self.next_beat.max(later(FIRST_PAUSE));
             return Ok(None);
         }
+        if self.connection.wants_full() {
+            self.holds = Holds::Nothing;
+        }
         let has_it = match self.holds {
             Holds::Nothing => false,
             Holds::Claimed(held) => held.is(&published),

@@ -177,6 +177,16 @@ impl Host {
         assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, r#"{"ok":true}"#));
     }
 
+    /// Says what is held, and asks for a full update.
+    pub(crate) async fn ask_for_full(&self) {
+        let Held { epoch, version, state, .. } = self.held.unwrap();
+        let held = json!({"epoch": epoch, "version": version, "digest": state.to_string()});
+        let mut body = held.as_object().unwrap().clone();
+        body.extend([("need_full".to_owned(), json!(true)), ("error".to_owned(), json!(null))]);
+        let answer = self.client.post("/host/v1/status", body.into()).send().await;
+        assert_eq!(answer.status.as_u16(), 200, "{}", answer.text);
+    }
+
     /// Forgets everything but the keys, the trust and how far it had come.
     pub(crate) fn lose_state(&mut self) {
         self.held = None;

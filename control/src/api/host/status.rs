@@ -11,7 +11,7 @@ use super::caller::HostCaller;
 use crate::api::answer::Answer;
 use crate::api::body::Body;
 use crate::api::error::ApiError;
-use crate::api::fields::{Fields, object, string};
+use crate::api::fields::{Fields, boolean, object, string};
 use crate::api::query::Params;
 use crate::app::App;
 use crate::clock::Millis;
@@ -28,25 +28,27 @@ async fn status(
     params: Params,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let report = parse(body.into_fields(), params, Millis::now())?;
+    let (report, needs_full) = parse(body.into_fields(), params, Millis::now())?;
     if let Some(error) = &report.error {
         tracing::warn!(host_id = %host.id, code = error.code, message = error.message, "a host reports an error");
     }
-    app.publisher.hear(&host.id, report);
+    app.publisher.hear(&host.id, report, needs_full);
     Ok(Answer::new(StatusCode::OK, br#"{"ok":true}"#.to_vec()))
 }
 
-fn parse(mut fields: Fields, params: Params, now: Millis) -> Result<Report, ApiError> {
+/// The report, and whether the host asks for a full update.
+fn parse(mut fields: Fields, params: Params, now: Millis) -> Result<(Report, bool), ApiError> {
     let epoch = fields.take("epoch", number).value();
     let version = fields.take("version", number).value();
     let digest = fields.take("digest", digest).value();
+    let needs_full = fields.take("need_full", boolean).value().unwrap_or_default();
     let error = fields.take("error", |value| error(value, now)).value();
     if epoch.is_some() != version.is_some() {
         fields.wrong("version", "must be given together with epoch");
     }
     fields.finish_with(params)?;
     let held = epoch.zip(version).map(|(epoch, version)| HeldPosition { epoch, version, digest });
-    Ok(Report { at: now, held, error })
+    Ok((Report { at: now, held, error }, needs_full))
 }
 
 fn number(value: Value) -> Result<u64, &'static str> {
@@ -86,7 +88,16 @@ mod tests {
     use super::*;
 
     fn read(body: Value) -> Result<Report, ApiError> {
-        parse(Fields::new(object(body).unwrap()), Params::default(), Millis(7))
+        parse(Fields::new(object(body).unwrap()), Params::default(), Millis(7)).map(|(report, _)| report)
+    }
+
+    #[test]
+    fn a_host_may_ask_for_a_full_update() {
+        let asks = |body| parse(Fields::new(object(body).unwrap()), Params::default(), Millis(7)).unwrap().1;
+        assert!(asks(
+            json!({"epoch": null, "version": null, "digest": null, "need_full": true, "error": null})
+        ));
+        assert!(!asks(json!({"need_full": false})) && !asks(json!({})));
     }
 
     #[test]

@@ -224,6 +224,20 @@ async fn a_host_that_asks_for_everything_is_sent_it_once() {
 }
 
 #[tokio::test]
+async fn a_host_that_asks_for_everything_on_its_stream_is_sent_it_there_once() {
+    let Some(mut scene) = Scene::open().await else { return };
+    assert!(is_increment(&scene.change("1").await));
+    let before = scene.host.held.unwrap();
+    for _again in 0..2 {
+        scene.host.ask_for_full().await;
+    }
+    let statement = scene.host.follow_state(&mut scene.stream).await;
+    assert_eq!((statement.kind, statement.version), (Kind::Full, before.version));
+    assert_ne!(scene.held(), before.state);
+    assert!(is_increment(&scene.change("2").await), "and not once more");
+}
+
+#[tokio::test]
 async fn everything_is_sent_before_increments_outweigh_it() {
     let Some(mut scene) = Scene::open().await else { return };
     let mut increments = 0_u32;
