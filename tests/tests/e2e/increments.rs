@@ -20,6 +20,8 @@ fn one_of_two_thousand_variables_changes_and_a_small_update_brings_it() {
     host.await_env("sbx-1", "V1234", Some("new"));
     let [_, increment] = updates(&host)[..] else { panic!("two updates: {:?}", updates(&host)) };
     assert!(increment < 4_000, "{increment} bytes for one variable");
+    let said = host.link().output();
+    assert!(!said.contains("status not accepted"), "from the first word on, which asks for everything: {said}");
 
     // Both ends go on where they were.
     host.stop_serve();
