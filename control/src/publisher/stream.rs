@@ -242,13 +242,26 @@ impl Stream {
         if Instant::now() < self.next_beat {
             return Ok(None);
         }
-        if is_applied || matches!(self.holds, Holds::Claimed(_)) {
+        let is_held = is_applied || matches!(self.holds, Holds::Claimed(_));
+        if is_held || self.has_told_another(&published).await? {
             return self.heartbeat(&published).await;
         }
         // It was sent a beat ago and has not arrived: refused, or lost together with the host's state.
         self.next_beat = later(self.publisher.0.sealer.beat_every());
         self.issue_again().await?;
         Ok(None)
+    }
+
+    /// Whether the host said to another replica that it holds this: its reports come by a connection of
+    /// their own.
+    async fn has_told_another(&self, published: &Published) -> Result<bool, StoreError> {
+        let Publisher(inner) = &self.publisher;
+        if !inner.store.is_shared() {
+            return Ok(false);
+        }
+        let status = inner.store.host_status(&self.host).await?;
+        let held = status.and_then(|status| status.held).map(Holding::from);
+        Ok(held.is_some_and(|held| held.is(published)))
     }
 
     /// The lines of the trust documents that the host lacks.

@@ -247,6 +247,22 @@ async fn a_host_hears_three_times_while_its_state_is_fresh() {
 }
 
 #[tokio::test]
+async fn a_host_that_reports_to_another_replica_hears_that_it_is_current_all_the_same() {
+    let Some(mut control) = open().await else { return };
+    control.stop().await;
+    control.serve_with(&["--fresh-for", "3s"]).await;
+    let Some(replica) = control.replica().await else { return };
+    let mut host = Host::enroll(&control, "h1").await;
+    let mut stream = host.connect().await;
+    host.client.socket = replica.socket();
+    host.follow_state(&mut stream).await;
+    for _beat in 0..3 {
+        let beat = host.follow(&mut stream).await;
+        assert!(matches!(beat.kind, Kind::Heartbeat { .. }), "{beat:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_host_with_too_much_on_it_keeps_what_it_has_and_says_so() {
     let Some(mut control) = open().await else { return };
     let platform = platform(&control);
