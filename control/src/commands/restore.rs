@@ -66,7 +66,8 @@ pub(crate) async fn run(state: &StateOptions, options: &RestoreOptions) -> Resul
     with_store(state, async |store| go_on(&store, state, options).await).await
 }
 
-/// Copies the backup beside its place, looks it through there, and only then gives it its name.
+/// Copies the backup beside its place, looks it through there, and only then gives it its name. It gets
+/// that with the epoch to be reached in it, so that whatever is started then publishes nothing too early.
 async fn put_in_place(state: &StateOptions, backup: &Path, place: &Path) -> Result<(), RestoreError> {
     state_dir::prepare(&state.state_dir).map_err(SetupError::from)?;
     if place.exists() {
@@ -75,7 +76,8 @@ async fn put_in_place(state: &StateOptions, backup: &Path, place: &Path) -> Resu
     let mut candidate = place.as_os_str().to_owned();
     candidate.push(".restoring");
     let candidate = PathBuf::from(candidate);
-    let _left_over = std::fs::remove_file(&candidate);
+    // What is left of an attempt that broke off: its log would be taken for this copy's.
+    remove(&candidate);
     copy(backup, &candidate)?;
     let looked = look_through(state, backup, &candidate).await;
     let placed = looked.and_then(|()| {
@@ -83,12 +85,16 @@ async fn put_in_place(state: &StateOptions, backup: &Path, place: &Path) -> Resu
             .and_then(|()| File::open(place.parent().unwrap_or(Path::new("/")))?.sync_all())
             .map_err(|source| RestoreError::Copy { from: candidate.clone(), to: place.to_owned(), source })
     });
+    remove(&candidate);
+    placed
+}
+
+fn remove(candidate: &Path) {
     for suffix in ["", "-wal", "-shm"] {
         let mut beside = candidate.as_os_str().to_owned();
         beside.push(suffix);
         let _gone = std::fs::remove_file(beside);
     }
-    placed
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), RestoreError> {
@@ -119,11 +125,19 @@ async fn look_through(state: &StateOptions, backup: &Path, candidate: &Path) -> 
         if !pools.is_of(&master).await? {
             return Err(SetupError::MasterKeyOther(file).into());
         }
-        Ok(())
+        Ok(master)
     };
-    let looked = looked.await;
-    pools.close().await;
-    looked
+    let master = match looked.await {
+        Ok(master) => master,
+        Err(error) => {
+            pools.close().await;
+            return Err(error);
+        }
+    };
+    let store = Store::new(database, pools, master);
+    let demanded = demand_next_epoch(&store).await;
+    store.close().await;
+    demanded.map(drop)
 }
 
 /// Follows the trust as far as it is known, and raises the epoch. Until that is signed nothing is
@@ -153,8 +167,12 @@ async fn go_on(store: &Store, state: &StateOptions, options: &RestoreOptions) ->
 /// Nothing is published before a trust document is above the epoch of the one in force, which is given.
 async fn demand_next_epoch(store: &Store) -> Result<Trust, RestoreError> {
     let held = chain::follow(&store.trust_documents().await?)?;
+    let epoch = held.epoch().saturating_add(1);
+    if store.least_epoch().await? == Some(epoch) {
+        return Ok(held);
+    }
     let mut write = store.begin(&origin()).await?;
-    write.demand_epoch(held.epoch().saturating_add(1)).await?;
+    write.demand_epoch(epoch).await?;
     let record = Record { kind: "trust", id: &held.version().to_string() };
     let entry = Entry { tenant: "", action: "restore", record, also: &[], host: None, fields: &[] };
     write.commit(entry).await?;
