@@ -39,14 +39,14 @@ pub fn command(name: &str) -> Command {
 /// Waits until something is so.
 ///
 /// # Panics
-/// When it is not within 20 seconds.
+/// When it is not within a minute.
 pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = check() {
             return found;
         }
-        assert!(Instant::now() < deadline, "not within 20 s: {what}");
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -84,7 +84,7 @@ impl Program {
     /// Asks it to end and waits.
     ///
     /// # Panics
-    /// When it does not end within 20 seconds.
+    /// When it does not end within a minute.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         let name = self.name.clone();

@@ -317,7 +317,7 @@ impl Host<'_> {
     /// Waits until a resource resolves and a variable of it is so.
     ///
     /// # Panics
-    /// When it is not within 20 seconds.
+    /// When it is not within a minute.
     pub fn await_env(&self, resource: &str, name: &str, value: Option<&str>) {
         eventually(&format!("{resource} has {name}={value:?}"), || {
             let answer = self.socket(resource).request("GET", "/v1/resolve", &[], b"").ok()?;
@@ -328,7 +328,7 @@ impl Host<'_> {
     /// Waits until the host holds a verified state.
     ///
     /// # Panics
-    /// When it does not within 20 seconds.
+    /// When it does not within a minute.
     pub fn await_ready(&self) {
         eventually("the host is ready", || {
             self.admin().request("GET", "/readyz", &[], b"").ok().filter(|answer| answer.status == 200)
