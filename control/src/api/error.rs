@@ -132,7 +132,7 @@ impl ApiError {
     }
 
     /// What is wrong, field by field.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn details(&self) -> &[FieldError] {
         &self.details
     }
