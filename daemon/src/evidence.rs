@@ -17,11 +17,11 @@ impl Evidence {
         Self(directory)
     }
 
-    /// Keeps an envelope that was refused and the held one that it contradicts, durably. What is there
-    /// is never removed: once it is full, nothing is added, so that the first proof is still there
-    /// when somebody looks.
+    /// Keeps an envelope that was refused and the held one that it contradicts, durably; where the held
+    /// one can't be read, the other alone. What is there is never removed: once it is full, nothing is
+    /// added, so that the first proof is still there when somebody looks.
     pub(crate) fn keep(&self, what: &str, refused: &[u8], held: Option<&Path>) -> Result<(), DiskError> {
-        let held = held.map(|path| disk::read(path, MAX_ENVELOPE_BYTES)).transpose()?;
+        let held = held.and_then(|path| disk::read(path, MAX_ENVELOPE_BYTES).ok());
         let refused_name = name(what, "refused", refused);
         let known: BTreeSet<_> = self.files().into_iter().collect();
         let held_name = held.as_ref().map(|bytes| name(what, "held", bytes));
@@ -36,6 +36,11 @@ impl Evidence {
         }
         // Last: with it, the pair is whole.
         disk::replace(&self.0.join(refused_name), refused)
+    }
+
+    /// Whether it was kept when it was refused before.
+    pub(crate) fn has(&self, what: &str, refused: &[u8]) -> bool {
+        self.0.join(name(what, "refused", refused)).exists()
     }
 
     /// The names of what is kept.
@@ -75,6 +80,16 @@ mod tests {
         }
         assert!(evidence.files().len() <= MAX_FILES);
         assert!(evidence.files().contains(&name("update", "refused", b"other")));
+    }
+
+    #[test]
+    fn the_refused_side_is_kept_alone_where_the_held_one_cannot_be_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let evidence = Evidence::new(directory.path().join("evidence"));
+        assert!(!evidence.has("update", b"other"));
+        evidence.keep("update", b"other", Some(&directory.path().join("gone"))).unwrap();
+        assert_eq!(evidence.files(), [name("update", "refused", b"other")]);
+        assert!(evidence.has("update", b"other") && !evidence.has("trust", b"other"));
     }
 
     #[test]

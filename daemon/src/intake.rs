@@ -108,7 +108,10 @@ impl Intake {
             if tell == Tell::UnlessItMayFitLater && refused.may_fit_later() {
                 return taken;
             }
-            if refused.is_equivocation() {
+            // Whoever caught it once can offer it again for ever: it is told once.
+            if refused.is_equivocation() && !self.evidence.has(what, bytes) {
+                let alarm = refused.name();
+                self.shared.alarm(alarm, "two different contents were signed under one version");
                 self.keep_evidence(what, bytes);
             }
         }

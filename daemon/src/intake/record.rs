@@ -31,9 +31,6 @@ impl Shared {
                 let (code, check) = (refused.name(), refused.check());
                 let message = self.explained(refused);
                 tracing::warn!(event = "refused", door, file, what, code, check, message, "refused");
-                if refused.is_equivocation() {
-                    self.alarm(code, "two different contents were signed under one version");
-                }
                 self.ledger.count_at(door, false, DoorEvent::new(file, code, at));
                 let check = check.map(str::to_owned);
                 self.ledger.count_refused(code, LastRefusal { code: code.to_owned(), check, message, at });

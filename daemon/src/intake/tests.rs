@@ -850,6 +850,8 @@ fn both_sides_of_an_equivocation_are_kept_as_evidence() {
     for _again in 0..2 {
         assert_eq!(name(intake.take_update(&other)), "equivocation");
     }
+    let facts = world.shared.ledger.facts();
+    assert_eq!((facts.alarms["equivocation"], facts.refused["equivocation"]), (1, 2), "one alarm for each");
     let kept = |which: &str, bytes: &[u8]| format!("update-{which}-{}.json", Digest::of(bytes));
     let names = [kept("held", &held), kept("refused", &other)];
     assert_eq!(world.shared.ledger.facts().evidence, names);
