@@ -116,9 +116,12 @@ pub(crate) enum Command {
 pub(crate) struct RestoreOptions {
     /// The backup; not with PostgreSQL, where pg_restore has put it in place already
     pub(crate) file: Option<PathBuf>,
-    /// A trust document that was published after the backup was made, in the order of their versions
+    /// A trust document that was published after the backup was made: every one, in their order
     #[arg(long, value_name = "FILE", env = "MIOSA_CONTROL_TRUST")]
     pub(crate) trust: Vec<PathBuf>,
+    /// No trust document was published after the backup was made
+    #[arg(long, conflicts_with = "trust")]
+    pub(crate) no_later_trust: bool,
     /// Sign with the root key in this file as well
     #[arg(long, value_name = "FILE", env = "MIOSA_CONTROL_ROOT_KEY")]
     pub(crate) root_key: Vec<PathBuf>,
@@ -131,7 +134,8 @@ With PostgreSQL use pg_dump instead.";
 
 const RESTORE_HELP: &str = "\
 Stop the control plane first. Hosts keep every trust document in STATE_DIR/trust of miosad: if one was
-published after the backup was made, copy it from any host and name it with --trust.";
+published after the backup was made, copy it from any host and name it with --trust. A signer that was
+revoked by a document that is forgotten here would be trusted again.";
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServeOptions {

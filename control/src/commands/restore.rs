@@ -6,10 +6,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use miosa_snapshot::Trust;
-
 use super::origin;
-use super::trust::{Rotated, TrustCommandError, publish, rotate, tell};
+use super::trust::{Rotated, TrustCommandError, follow, rotate, tell};
 use crate::cli::{RestoreOptions, RotateOptions, StateOptions};
 use crate::setup::{self, SetupError, with_store};
 use crate::state_dir;
@@ -53,8 +51,13 @@ pub(crate) enum RestoreError {
 
 /// Runs the command.
 pub(crate) async fn run(state: &StateOptions, options: &RestoreOptions) -> Result<(), RestoreError> {
+    if options.trust.is_empty() && !options.no_later_trust {
+        return Err(RestoreError::Usage(
+            "name the trust documents that were published after the backup was made with --trust (`miosad status` of any host tells the newest, and its STATE_DIR/trust has them all), or say --no-later-trust: a signer that was revoked since would be trusted again",
+        ));
+    }
     match (setup::database(state), &options.file) {
-        (Database::Sqlite(path), Some(backup)) => put_in_place(state, backup, &path).await?,
+        (Database::Sqlite(path), Some(backup)) => put_in_place(state, options, backup, &path).await?,
         (Database::Sqlite(_), None) => return Err(RestoreError::Usage("name the backup to restore")),
         (Database::Postgres(_), None) => {}
         (Database::Postgres(_), Some(_)) => {
@@ -67,8 +70,14 @@ pub(crate) async fn run(state: &StateOptions, options: &RestoreOptions) -> Resul
 }
 
 /// Copies the backup beside its place, looks it through there, and only then gives it its name. It gets
-/// that with the epoch to be reached in it, so that whatever is started then publishes nothing too early.
-async fn put_in_place(state: &StateOptions, backup: &Path, place: &Path) -> Result<(), RestoreError> {
+/// that with the later trust documents and the epoch to be reached in it, so that whatever is started then
+/// publishes nothing too early.
+async fn put_in_place(
+    state: &StateOptions,
+    options: &RestoreOptions,
+    backup: &Path,
+    place: &Path,
+) -> Result<(), RestoreError> {
     state_dir::prepare(&state.state_dir).map_err(SetupError::from)?;
     if place.exists() {
         return Err(RestoreError::InTheWay(place.to_owned()));
@@ -79,7 +88,7 @@ async fn put_in_place(state: &StateOptions, backup: &Path, place: &Path) -> Resu
     // What is left of an attempt that broke off: its log would be taken for this copy's.
     remove(&candidate);
     copy(backup, &candidate)?;
-    let looked = look_through(state, backup, &candidate).await;
+    let looked = look_through(state, options, backup, &candidate).await;
     let placed = looked.and_then(|()| {
         std::fs::rename(&candidate, place)
             .and_then(|()| File::open(place.parent().unwrap_or(Path::new("/")))?.sync_all())
@@ -106,7 +115,12 @@ fn copy(from: &Path, to: &Path) -> Result<(), RestoreError> {
 }
 
 /// A backup is no use if it is damaged, and neither is one whose master key is not at hand.
-async fn look_through(state: &StateOptions, backup: &Path, candidate: &Path) -> Result<(), RestoreError> {
+async fn look_through(
+    state: &StateOptions,
+    options: &RestoreOptions,
+    backup: &Path,
+    candidate: &Path,
+) -> Result<(), RestoreError> {
     let database = Database::Sqlite(candidate.to_owned());
     let pools = match database.connect().await {
         Ok(pools) => pools,
@@ -135,21 +149,18 @@ async fn look_through(state: &StateOptions, backup: &Path, candidate: &Path) -> 
         }
     };
     let store = Store::new(database, pools, master);
-    let demanded = demand_next_epoch(&store).await;
+    let followed = follow_trust(&store, options).await;
     store.close().await;
-    demanded.map(drop)
+    followed
 }
 
 /// Follows the trust as far as it is known, and raises the epoch. Until that is signed nothing is
 /// published.
 async fn go_on(store: &Store, state: &StateOptions, options: &RestoreOptions) -> Result<(), RestoreError> {
-    let held = demand_next_epoch(store).await?;
-    for document in &options.trust {
-        publish(store, document).await?;
-        // It may be of the epoch that was demanded, in which hosts have accepted things then.
-        demand_next_epoch(store).await?;
-    }
-    tell(&format!("the database is in place; its trust document was version {}", held.version()));
+    // With SQLite the database was put in place with all of it, and this changes nothing.
+    follow_trust(store, options).await?;
+    let held = chain::follow(&store.trust_documents().await?)?;
+    tell(&format!("the database is in place; its trust document is version {}", held.version()));
     let rotation =
         RotateOptions { raise_epoch: true, root_key: options.root_key.clone(), ..RotateOptions::default() };
     match rotate(store, &state.state_dir, &rotation).await? {
@@ -164,19 +175,29 @@ async fn go_on(store: &Store, state: &StateOptions, options: &RestoreOptions) ->
     Ok(())
 }
 
-/// Nothing is published before a trust document is above the epoch of the one in force, which is given.
-async fn demand_next_epoch(store: &Store) -> Result<Trust, RestoreError> {
+async fn follow_trust(store: &Store, options: &RestoreOptions) -> Result<(), RestoreError> {
+    demand_next_epoch(store).await?;
+    for document in &options.trust {
+        follow(store, document).await?;
+        // It may be of the epoch that was demanded, in which hosts have accepted things then.
+        demand_next_epoch(store).await?;
+    }
+    Ok(())
+}
+
+/// Nothing is published before a trust document is above the epoch of the one in force.
+async fn demand_next_epoch(store: &Store) -> Result<(), RestoreError> {
     let held = chain::follow(&store.trust_documents().await?)?;
     let epoch = held.epoch().saturating_add(1);
     if store.least_epoch().await? == Some(epoch) {
-        return Ok(held);
+        return Ok(());
     }
     let mut write = store.begin(&origin()).await?;
     write.demand_epoch(epoch).await?;
     let record = Record { kind: "trust", id: &held.version().to_string() };
     let entry = Entry { tenant: "", action: "restore", record, also: &[], host: None, fields: &[] };
     write.commit(entry).await?;
-    Ok(held)
+    Ok(())
 }
 
 impl From<SetupError> for RestoreError {

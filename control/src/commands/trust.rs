@@ -23,7 +23,7 @@ use crate::trust::change::ChangeError;
 use crate::trust::root_key::RootKeyError;
 use crate::trust::words::Online;
 
-pub(crate) use publish::publish;
+pub(crate) use publish::follow;
 pub(crate) use rotate::{Rotated, rotate};
 
 /// Why a trust document was not made, signed or taken in.
@@ -53,6 +53,9 @@ pub(crate) enum TrustCommandError {
     /// A document that hosts would refuse, or that is none.
     #[error("cannot take the trust document")]
     Trust(#[from] TrustError),
+    /// A document that does not come next.
+    #[error("cannot follow {path} from trust document {version}; name every document after that, in order")]
+    NotFollowed { path: PathBuf, version: u64, source: TrustError },
     /// Not what was meant, and what to do.
     #[error("{0}")]
     Refused(String),
@@ -67,7 +70,9 @@ pub(crate) async fn run(state: &StateOptions, command: TrustCommand) -> Result<(
         TrustCommand::Show { file: None } => {
             with_store(state, async |store| show::in_force(&store).await).await
         }
-        TrustCommand::Publish { file } => with_store(state, async |store| publish(&store, &file).await).await,
+        TrustCommand::Publish { file } => {
+            with_store(state, async |store| publish::publish(&store, &file).await).await
+        }
         TrustCommand::Rotate(options) => {
             with_store(state, async |store| rotate(&store, &state.state_dir, &options).await.map(drop)).await
         }

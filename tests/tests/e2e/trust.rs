@@ -187,21 +187,24 @@ fn hosts_that_are_ahead_of_a_restored_database_take_what_it_publishes() {
     let (ahead, key) = (host.status()["version"].clone(), world.path("control/master.key"));
 
     world.stop_control();
-    assert!(said(&world.control(&["restore", text(&backup)])).contains("exists; stop the control plane"));
+    assert!(
+        said(&world.control(&["restore", text(&backup), "--no-later-trust"]))
+            .contains("exists; stop the control plane")
+    );
     for file in ["control.db", "control.db-wal", "control.db-shm"] {
         let _may_be_gone = std::fs::remove_file(world.path("control").join(file));
     }
     let away = world.path("master.key");
     std::fs::rename(&key, &away).unwrap();
-    assert!(said(&world.control(&["restore", text(&backup)])).contains("master key"));
+    assert!(said(&world.control(&["restore", text(&backup), "--no-later-trust"])).contains("master key"));
     std::fs::rename(&away, &key).unwrap();
     let damaged = world.path("damaged.db");
     let mut bytes = std::fs::read(&backup).unwrap();
     bytes.truncate(bytes.len() / 2);
     std::fs::write(&damaged, bytes).unwrap();
-    assert!(said(&world.control(&["restore", text(&damaged)])).contains("is damaged"));
+    assert!(said(&world.control(&["restore", text(&damaged), "--no-later-trust"])).contains("is damaged"));
 
-    assert_eq!(world.control_says(&["restore", text(&backup)]), "2");
+    assert_eq!(world.control_says(&["restore", text(&backup), "--no-later-trust"]), "2");
     world.start_control(&[]);
     host.await_env("sbx-1", "TOKEN", Some("backed up"));
     let status = host.status();
@@ -233,6 +236,11 @@ fn a_restored_database_goes_on_in_no_epoch_that_hosts_have_been_in_since() {
         let _may_be_gone = std::fs::remove_file(world.path("control").join(file));
     }
     let since = host.state_dir().join("trust/2.json");
+    assert!(said(&world.control(&["restore", text(&backup)])).contains("--no-later-trust"));
+    // What can't be followed leaves nothing in place.
+    let none = said(&world.control(&["restore", text(&backup), "--trust", text(&backup)]));
+    assert!(none.contains(text(&backup)), "{none}");
+    assert!(!world.path("control/control.db").exists());
     assert!(world.control(&["restore", text(&backup), "--trust", text(&since)]).status.success());
     world.start_control(&[]);
     eventually("it is told", || {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use miosa_snapshot::{Digest, Proposal, Trust};
+use miosa_snapshot::{Digest, Proposal, Trust, TrustError};
 
 use super::rotate::{digest_of, lacks_signatures};
 use super::{Held, TrustCommandError, read_document, tell, tell_all};
@@ -14,7 +14,7 @@ use crate::store::trust::{Published, StoredKey, StoredTrust};
 use crate::trust::{expiry, words};
 
 /// Publishes the document in a file.
-pub(crate) async fn publish(store: &Store, file: &Path) -> Result<(), TrustCommandError> {
+pub(super) async fn publish(store: &Store, file: &Path) -> Result<(), TrustCommandError> {
     let bytes = read_document(file)?;
     let held = Held::read(store).await?;
     let proposal = Proposal::read(&bytes)?;
@@ -24,6 +24,13 @@ pub(crate) async fn publish(store: &Store, file: &Path) -> Result<(), TrustComma
     }
     let trust = match held.trust.advance(&bytes) {
         Ok(trust) => trust,
+        // It was read as a proposal, so this one is a document that nobody has signed.
+        Err(TrustError::Envelope(_)) => {
+            return Err(TrustCommandError::Refused(format!(
+                "{} is a draft without a signature; `miosa-control trust sign` adds them",
+                file.display()
+            )));
+        }
         Err(error) => {
             let missing = words::missing(&proposal, Some(held.trust.document()));
             if lacks_signatures(&error) || !missing.is_empty() {
@@ -37,6 +44,24 @@ pub(crate) async fn publish(store: &Store, file: &Path) -> Result<(), TrustComma
     tell_published(&trust);
     tell_all(&expiry::warnings(&trust, &held.online.signers, Millis::now()));
     Ok(print_line(&trust.version().to_string())?)
+}
+
+/// Takes in a document that was published already, by a control plane that is gone; the one in force is no
+/// news, and neither is one before it that the chain went through.
+pub(crate) async fn follow(store: &Store, file: &Path) -> Result<(), TrustCommandError> {
+    let bytes = read_document(file)?;
+    if store.trust_documents().await?.iter().any(|known| known.envelope == bytes) {
+        return Ok(());
+    }
+    let held = Held::read(store).await?;
+    let trust = held.trust.advance(&bytes).map_err(|source| TrustCommandError::NotFollowed {
+        path: file.to_owned(),
+        version: held.trust.version(),
+        source,
+    })?;
+    put_in_force(store, &trust, &bytes, None).await?;
+    tell(&format!("followed to trust document {}, {}", trust.version(), file.display()));
+    Ok(())
 }
 
 /// Stores a verified document in one transaction with the signer that was made for it.

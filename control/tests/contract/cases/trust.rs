@@ -184,7 +184,7 @@ async fn a_restored_database_publishes_nothing_before_its_epoch_is_raised() {
         assert!(!control.output(&["backup", text(&backup)]).status.success(), "a backup was written over");
     } else {
         assert!(text_of(&control, &["backup", text(&backup)]).contains("pg_dump"));
-        assert!(text_of(&control, &["restore", text(&backup)]).contains("pg_restore"));
+        assert!(text_of(&control, &["restore", text(&backup), "--no-later-trust"]).contains("pg_restore"));
     }
     // What the host takes from here on the backup knows nothing of.
     let platform = platform(&control);
@@ -200,9 +200,9 @@ async fn a_restored_database_publishes_nothing_before_its_epoch_is_raised() {
         for file in ["control.db", "control.db-wal", "control.db-shm"] {
             let _may_be_gone = std::fs::remove_file(control.state_dir().join(file));
         }
-        control.run(&["restore", text(&backup)])
+        control.run(&["restore", text(&backup), "--no-later-trust"])
     } else {
-        control.run(&["restore"])
+        control.run(&["restore", "--no-later-trust"])
     };
     let draft = PathBuf::from(draft);
     control.serve().await;
