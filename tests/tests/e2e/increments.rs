@@ -21,7 +21,10 @@ fn one_of_two_thousand_variables_changes_and_a_small_update_brings_it() {
     let [_, increment] = updates(&host)[..] else { panic!("two updates: {:?}", updates(&host)) };
     assert!(increment < 4_000, "{increment} bytes for one variable");
     let said = host.link().output();
-    assert!(!said.contains("status not accepted"), "from the first word on, which asks for everything: {said}");
+    assert!(
+        !said.contains("status not accepted"),
+        "from the first word on, which asks for everything: {said}"
+    );
 
     // Both ends go on where they were.
     host.stop_serve();
