@@ -111,9 +111,11 @@ fn advice_on_opening(error: &OpenError, now_ms: u64) -> Option<String> {
             "hand over the exact bytes that were published, with nothing around them and no line end after"
                 .to_owned()
         }
+        OpenError::WrongHost { .. } => {
+            "hand it to that one, and this host what is for it; `miosad status` tells its id".to_owned()
+        }
         OpenError::Envelope(_)
         | OpenError::Body
-        | OpenError::WrongHost { .. }
         | OpenError::BadSignature
         | OpenError::Statement(_)
         | OpenError::HostMismatch
@@ -138,8 +140,11 @@ fn advice_on_order(refusal: Refusal) -> &'static str {
 fn advice_on_trust(error: &TrustError) -> Option<&'static str> {
     match error {
         TrustError::PinMismatch => Some("this host begins with the one that it was enrolled with"),
-        TrustError::NotSignedByHeldRoots { .. } | TrustError::SkippedVersion { .. } => {
+        TrustError::SkippedVersion { .. } => {
             Some("hand this host every trust document after the held one, in their order")
+        }
+        TrustError::NotSignedByHeldRoots { .. } => {
+            Some("if others come before it, hand them over first; else it is of another publisher, or forged")
         }
         TrustError::Equivocation { contradicts: true, .. } => {
             Some("keep both, and find out who else holds the root keys")
