@@ -79,6 +79,8 @@ def keep_trust(folder: Path, memory: Memory) -> bytes:
 
 def update(folder: Path, kind: str, payload: dict[str, Any], door: str) -> None:
     memory = load(folder)
+    if "host_key" not in memory:
+        sys.exit("run `host PUBLIC_KEY` first, with the key that `miosad enroll` printed")
     made = next_update(memory, kind, payload)
     # Before anybody can have seen it: another update of this version would be a second state of it.
     save(folder, memory)
