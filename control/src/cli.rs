@@ -120,7 +120,7 @@ pub(crate) struct RestoreOptions {
     #[arg(long, value_name = "FILE", env = "MIOSA_CONTROL_TRUST")]
     pub(crate) trust: Vec<PathBuf>,
     /// No trust document was published after the backup was made
-    #[arg(long, conflicts_with = "trust")]
+    #[arg(long, conflicts_with = "trust", env = "MIOSA_CONTROL_NO_LATER_TRUST")]
     pub(crate) no_later_trust: bool,
     /// Sign with the root key in this file as well
     #[arg(long, value_name = "FILE", env = "MIOSA_CONTROL_ROOT_KEY")]
