@@ -39,8 +39,8 @@ pub fn run(data: &[u8]) {
         );
         return;
     };
-    for (place, (name, value)) in inherited.iter().enumerate() {
-        if inherited.iter().skip(place + 1).any(|(later, _)| later == name) {
+    for ((name, value), place) in inherited.iter().zip(1..) {
+        if inherited.iter().skip(place).any(|(later, _)| later == name) {
             continue;
         }
         let text = name.to_str().unwrap_or_default();
