@@ -224,9 +224,8 @@ fn check_addressee(body: &Body<'_>, host: &HostIdentity) -> Result<(), OpenError
 
 // U3. The signature names a signer of the trust document.
 fn check_signer<'a>(envelope: &Envelope, trust: &'a Trust) -> Result<&'a Signer, OpenError> {
-    let signers = &trust.document().signers;
-    let named = |signer: &&Signer| envelope.signatures.iter().any(|s| s.key_id == signer.key.key_id());
-    signers.iter().find(named).ok_or(OpenError::UnknownSigner)
+    let mut named = envelope.signatures.iter().filter_map(|signature| trust.signer(signature.key_id));
+    named.next().ok_or(OpenError::UnknownSigner)
 }
 
 // U4. The signature is that signer's over the exact payload bytes received.

@@ -92,8 +92,7 @@ async fn choose(store: &Store, trust: &Trust, now: u64) -> Result<Result<Signer,
     for stored in store.signing_keys(KeyRole::Signer).await? {
         // One that can't be read is as good as none, as long as there is another.
         let Ok(key) = SigningKey::from_pkcs8(&stored.pkcs8) else { continue };
-        let listed = trust.document().signers.iter().find(|signer| signer.key == key.public());
-        let Some(listed) = listed else { continue };
+        let Some(listed) = trust.signer(key.key_id()) else { continue };
         last_expiry = last_expiry.max(Some(listed.expires_at));
         let is_narrower = listed.tenants.is_some() && chosen.as_ref().is_some_and(Signer::speaks_for_all);
         if now < listed.expires_at && !is_narrower {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
 use miosa_snapshot::{KeyError, SigningKey};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
 /// Why a root key's file can't be used.
@@ -43,7 +45,7 @@ pub(crate) fn read(path: &Path) -> Result<SigningKey, RootKeyError> {
     let mut text = Zeroizing::new(String::with_capacity(1024));
     file.take(MAX_FILE).read_to_string(&mut text).map_err(unreadable)?;
     let pkcs8 = decode(&text).ok_or_else(|| RootKeyError::Malformed(path.to_owned()))?;
-    SigningKey::from_pkcs8(&pkcs8).map_err(|source| RootKeyError::Key { path: path.to_owned(), source })
+    SigningKey::from_pkcs8(pkcs8.secret_pkcs8_der()).map_err(|source| RootKeyError::Key { path: path.to_owned(), source })
 }
 
 /// Writes a root key to a new file, durably: it may be the only copy.
@@ -78,12 +80,8 @@ fn encode(pkcs8: &[u8]) -> Zeroizing<String> {
     text
 }
 
-fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let (_, rest) = text.split_once(BEGIN)?;
-    let (body, _) = rest.split_once(END)?;
-    let mut base64 = Zeroizing::new(String::with_capacity(body.len()));
-    base64.extend(body.chars().filter(|c| !c.is_ascii_whitespace()));
-    BASE64.decode(base64.as_bytes()).ok().map(Zeroizing::new)
+fn decode(text: &str) -> Option<PrivatePkcs8KeyDer<'static>> {
+    PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).ok()
 }
 
 const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
