@@ -26,7 +26,7 @@ use crate::host::{HostError, HostFile};
 use crate::hygiene::Memory;
 use crate::intake::{self, Intake, Queue, RestoreError, Shared, Sockets};
 use crate::ledger::Ledger;
-use crate::settings::Settings;
+use crate::settings::{Limits, Settings};
 use crate::socket::ResourceSockets;
 use crate::socket::bind::{self, BindError};
 use crate::socket::server::Server;
@@ -113,6 +113,7 @@ impl ServeError {
 /// A daemon that is ready to run: everything that could fail has not.
 struct Daemon {
     server: Server,
+    limits: watch::Sender<Limits>,
     admin: Admin,
     admin_listener: UnixListener,
     intake_listener: UnixListener,
@@ -140,9 +141,10 @@ impl Daemon {
             Shared { current: Arc::new(Current::default()), ledger: Arc::new(Ledger::default()), clock };
         let (drain, draining) = watch::channel(false);
         let (report, sockets) = watch::channel(Arc::default());
-        let limits = &settings.limits;
+        let (limits, in_force) = watch::channel(settings.limits);
+        let for_each_resource = |limits: &Limits| limits.resource_connections;
         let resource_server =
-            Server::new(limits, limits.resource_connections, draining.clone(), shared.clone())
+            Server::new(in_force.clone(), for_each_resource, draining.clone(), shared.clone())
                 .without_bodies();
         let resources = ResourceSockets::new(
             settings.runtime.clone(),
@@ -162,7 +164,8 @@ impl Daemon {
 
         let _inside = runtime.enter();
         Ok(Self {
-            server: Server::new(limits, limits.operator_connections, draining, shared.clone()),
+            server: Server::new(in_force, |limits| limits.operator_connections, draining, shared.clone()),
+            limits,
             admin_listener: listen(&settings.runtime.admin_socket(), OPERATORS)?,
             intake_listener: listen(&settings.runtime.intake_socket(), LINK)?,
             admin: Admin {
@@ -184,6 +187,7 @@ impl Daemon {
     async fn run(self, mut stop: Stop) {
         let Self {
             server,
+            limits: _limits,
             admin,
             admin_listener,
             intake_listener,

@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::reply::Body;
 use super::stream::{LineEnds, PacedStream};
@@ -28,14 +28,20 @@ use crate::settings::Limits;
 /// How the connections of a socket are served. One for all sockets of a kind.
 #[derive(Clone)]
 pub(crate) struct Server {
-    http: Arc<http1::Builder>,
-    connections: usize,
+    limits: watch::Receiver<Limits>,
+    connections: fn(&Limits) -> usize,
     lines: LineEnds,
-    patience: Patience,
     draining: watch::Receiver<bool>,
     shared: Shared,
     /// When it was last told that connections can't be accepted.
     exhausted: Arc<Mutex<Option<Instant>>>,
+}
+
+/// What the limits that are in force come to on one socket.
+struct Rules {
+    http: http1::Builder,
+    connections: usize,
+    patience: Patience,
 }
 
 /// The open connections of one socket.
@@ -52,17 +58,17 @@ struct Watched {
 }
 
 impl Server {
-    /// A server with at most `connections` open at a time on each of its sockets, which stops taking
-    /// new ones and finishes what it is answering once `draining` turns true.
+    /// A server with at most so many `connections` open at a time on each of its sockets, which stops
+    /// taking new ones and finishes what it is answering once `draining` turns true. The limits may
+    /// change while it serves.
     pub(crate) fn new(
-        limits: &Limits,
-        connections: usize,
+        limits: watch::Receiver<Limits>,
+        connections: fn(&Limits) -> usize,
         draining: watch::Receiver<bool>,
         shared: Shared,
     ) -> Self {
-        let (http, patience) = (Arc::new(protocol(limits)), Patience::new(limits));
         let lines = LineEnds::Any;
-        Self { http, connections, lines, patience, draining, shared, exhausted: Arc::default() }
+        Self { limits, connections, lines, draining, shared, exhausted: Arc::default() }
     }
 
     /// The same for clients that send heads and no bodies.
@@ -79,20 +85,26 @@ impl Server {
     {
         let mut open = Connections::default();
         let mut draining = pin!(begun(self.draining.clone()));
-        let mut looks = interval(self.patience.period());
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut limits = self.limits.clone();
+        let mut rules = Rules::of(&limits.borrow_and_update(), self.connections);
+        let mut looks = rules.looks();
         loop {
             // The place comes first: a connection that was accepted and then waits would hold a
             // descriptor, one in the backlog holds nothing of ours.
-            let has_place = open.count() < self.connections;
+            let has_place = open.count() < rules.connections;
             tokio::select! {
                 biased;
                 () = draining.as_mut() => break,
-                _ = looks.tick(), if !open.is_empty() => open.end_those_out_of_time(&self.patience),
+                Ok(()) = limits.changed() => {
+                    rules = Rules::of(&limits.borrow_and_update(), self.connections);
+                    looks = rules.looks();
+                    open.begin_anew();
+                }
+                _ = looks.tick(), if !open.is_empty() => open.end_those_out_of_time(&rules.patience),
                 () = open.one_ended(), if !has_place => {}
                 accepted = listener.accept(), if has_place => match accepted {
                     Ok((stream, _unnamed)) => {
-                        open.serve(&self.http, stream, self.lines, service.clone());
+                        open.serve(&rules.http, stream, self.lines, service.clone());
                     }
                     Err(error) => self.pause(&error).await,
                 },
@@ -123,6 +135,19 @@ impl Server {
             *told = Some(Instant::now());
         }
         is_news
+    }
+}
+
+impl Rules {
+    fn of(limits: &Limits, connections: fn(&Limits) -> usize) -> Self {
+        Self { http: protocol(limits), connections: connections(limits), patience: Patience::new(limits) }
+    }
+
+    /// When to look for connections that are out of time.
+    fn looks(&self) -> Interval {
+        let mut looks = interval(self.patience.period());
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        looks
     }
 }
 
@@ -174,6 +199,13 @@ impl Connections {
     fn forget(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
         let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
         self.watched.remove(&id);
+    }
+
+    /// Other times hold from now on: nobody is held to them for what was before.
+    fn begin_anew(&mut self) {
+        for Watched { vigil, .. } in self.watched.values_mut() {
+            *vigil = Vigil::default();
+        }
     }
 
     fn end_those_out_of_time(&mut self, patience: &Patience) {
