@@ -11,7 +11,7 @@ use hyper::body::Body;
 use hyper::{Request, StatusCode};
 use miosa_injector::model::{ResourceId, RunId};
 use miosa_injector::resolve;
-use miosa_snapshot::HostId;
+use miosa_snapshot::{Age, HostId};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -86,6 +86,23 @@ impl Admin {
     /// Whether a verified snapshot is held and may be resolved.
     pub(crate) fn is_ready(&self) -> bool {
         self.unservable().is_none()
+    }
+
+    /// How the daemon fares, for the line that a service manager shows.
+    pub(crate) fn in_short(&self) -> String {
+        let Some(generation) = self.shared.current.generation() else {
+            return "waiting for a full update".to_owned();
+        };
+        let content = &generation.content;
+        let resources = content.state.records().resources.len();
+        let problem =
+            self.unservable().map_or(String::new(), |reason| format!("; refusing: {}", reason.code()));
+        let aged = generation.freshness.at(self.shared.clock.boot_ms());
+        let stale = if aged.age == Age::Fresh { "" } else { "; stale" };
+        format!(
+            "epoch {}, version {}, resources: {resources}{stale}{problem}",
+            content.epoch, content.version
+        )
     }
 
     async fn answer(mut self, asked: Asked) -> Reply {

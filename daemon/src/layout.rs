@@ -102,9 +102,19 @@ impl RuntimeDir {
         self.0.join("resources")
     }
 
+    /// The directory that says whose each resource's directory is.
+    pub(crate) fn tenants(&self) -> PathBuf {
+        self.0.join("tenants")
+    }
+
+    /// The directory of a resource.
+    pub(crate) fn home(&self, id: &ResourceId) -> PathBuf {
+        self.resources().join(id.as_str())
+    }
+
     /// The socket of a resource, alone in the directory that is mounted into its sandbox.
     pub(crate) fn resource_socket(&self, id: &ResourceId) -> PathBuf {
-        self.0.join("resources").join(id.as_str()).join(RESOURCE_SOCKET)
+        self.home(id).join(RESOURCE_SOCKET)
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Facts {
     pub(crate) drop: DropReport,
     /// What stands on top of the last full update.
     pub(crate) increments: Increments,
+    /// Listeners that the service manager has no room to keep over a restart.
+    pub(crate) unkept: usize,
     /// The files that prove an equivocation, in this run and before.
     pub(crate) evidence: Vec<String>,
 }
@@ -113,6 +115,10 @@ impl Ledger {
 
     pub(crate) fn set_increments(&self, increments: Increments) {
         self.lock().increments = increments;
+    }
+
+    pub(crate) fn set_unkept(&self, listeners: usize) {
+        self.lock().unkept = listeners;
     }
 
     pub(crate) fn set_evidence(&self, files: Vec<String>) {

@@ -31,6 +31,7 @@ pub mod layout;
 mod ledger;
 pub mod link;
 pub mod logging;
+pub mod manager;
 mod moment;
 pub mod serve;
 pub mod settings;

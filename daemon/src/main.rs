@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use miosad::cli::{Arguments, Command};
 use miosad::failure::Failure;
+use miosad::manager::Inherited;
 use miosad::settings::Settings;
 use miosad::{commands, enroll, hygiene, link, logging, serve};
 use zeroizing_alloc::ZeroAlloc;
@@ -16,8 +17,10 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
+    // First of all: it changes the environment, which only a process of one thread may.
+    let inherited = Inherited::from_environment();
     let arguments = Arguments::parse();
-    match run(&arguments) {
+    match run(&arguments, inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print();
@@ -26,7 +29,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), Failure> {
+fn run(arguments: &Arguments, inherited: Inherited) -> Result<(), Failure> {
     let settings = Settings::load(&arguments.options)?;
     logging::start(settings.log_level, settings.log_format);
     hygiene::seal_memory()?;
@@ -39,7 +42,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Serve => {
             hygiene::create_with_exact_modes();
             hygiene::raise_descriptor_limit()?;
-            serve::run(&settings, hygiene::keep_out_of_swap())?;
+            serve::run(&settings, hygiene::keep_out_of_swap(), inherited)?;
         }
         Command::Link => link::run(&settings)?,
         Command::Push(what) => commands::push(&settings, what)?,

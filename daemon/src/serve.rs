@@ -26,9 +26,10 @@ use crate::host::{HostError, HostFile};
 use crate::hygiene::Memory;
 use crate::intake::{self, Intake, Queue, RestoreError, Shared, Sockets};
 use crate::ledger::Ledger;
+use crate::manager::{self, Inherited, Keeper, ListenerName};
 use crate::settings::{Limits, Settings};
 use crate::socket::ResourceSockets;
-use crate::socket::bind::{self, BindError};
+use crate::socket::bind::{self, BindError, SocketFile};
 use crate::socket::server::Server;
 use crate::stop::Stop;
 
@@ -81,19 +82,19 @@ pub enum ServeError {
 #[error(transparent)]
 pub struct StateUnusable(#[from] RestoreError);
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT, on the listeners that are `inherited` where they fit.
 ///
 /// # Errors
 /// When it can't start. Bad updates and damaged files are no reason: then it serves what it can and
 /// says what it needs.
-pub fn run(settings: &Settings, memory: Memory) -> Result<(), ServeError> {
+pub fn run(settings: &Settings, memory: Memory, inherited: Inherited) -> Result<(), ServeError> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| ServeError::Start { what: "the event loop", source })?;
     let stop = {
         let _inside = runtime.enter();
         Stop::on_signals().map_err(|source| ServeError::Start { what: "handling signals", source })?
     };
-    let daemon = Daemon::build(settings, memory, Clock::System, runtime.handle())?;
+    let daemon = Daemon::build(settings, memory, inherited, Clock::System, runtime.handle())?;
     runtime.block_on(daemon.run(stop));
     Ok(())
 }
@@ -120,6 +121,8 @@ struct Daemon {
     queue: Queue,
     drop_door: DropDoor,
     drain: watch::Sender<bool>,
+    keeper: Keeper,
+    adopted: usize,
     _state_lock: Flock<std::fs::File>,
     _runtime_lock: Flock<std::fs::File>,
 }
@@ -128,6 +131,7 @@ impl Daemon {
     fn build(
         settings: &Settings,
         memory: Memory,
+        mut inherited: Inherited,
         clock: Clock,
         runtime: &Handle,
     ) -> Result<Self, ServeError> {
@@ -139,6 +143,13 @@ impl Daemon {
 
         let shared =
             Shared { current: Arc::new(Current::default()), ledger: Arc::new(Ledger::default()), clock };
+        let keeper = Keeper::start();
+        let keeper = keeper.map_err(|source| ServeError::Start { what: "the keeper's thread", source })?;
+        let adopted = inherited.count();
+        let mut open = |path, group| listen(path, group, &mut inherited, &keeper);
+        let admin_listener = open(settings.runtime.admin_socket(), OPERATORS)?;
+        let intake_listener = open(settings.runtime.intake_socket(), LINK)?;
+
         let (drain, draining) = watch::channel(false);
         let (report, sockets) = watch::channel(Arc::default());
         let (limits, in_force) = watch::channel(settings.limits);
@@ -152,6 +163,8 @@ impl Daemon {
             resource_server,
             shared.clone(),
             report,
+            inherited,
+            keeper.clone(),
         )?;
         let intake = Intake::restore(&settings.state, &file, identity, Box::new(resources), shared.clone());
         let queue = Queue::start(intake.map_err(StateUnusable)?);
@@ -166,8 +179,8 @@ impl Daemon {
         Ok(Self {
             server: Server::new(in_force, |limits| limits.operator_connections, draining, shared.clone()),
             limits,
-            admin_listener: listen(&settings.runtime.admin_socket(), OPERATORS)?,
-            intake_listener: listen(&settings.runtime.intake_socket(), LINK)?,
+            admin_listener: serve_on(admin_listener)?,
+            intake_listener: serve_on(intake_listener)?,
             admin: Admin {
                 host_id: file.host_id,
                 name: file.name.into(),
@@ -179,6 +192,8 @@ impl Daemon {
             queue,
             drop_door,
             drain,
+            keeper,
+            adopted,
             _state_lock: state_lock,
             _runtime_lock: runtime_lock,
         })
@@ -194,11 +209,14 @@ impl Daemon {
             queue,
             drop_door,
             drain,
+            keeper,
+            adopted,
             _state_lock,
             _runtime_lock,
         } = self;
         let ready = admin.is_ready();
-        tracing::info!(event = "started", host_id = %admin.host_id, ready, "serving");
+        tracing::info!(event = "started", host_id = %admin.host_id, ready, adopted, "serving");
+        manager::ready(&admin.in_short());
         if admin.memory == Memory::Swappable {
             tracing::warn!(
                 event = "memory_not_locked",
@@ -208,22 +226,31 @@ impl Daemon {
 
         let mut doors = JoinSet::new();
         let (host_id, shared) = (admin.host_id.clone(), admin.shared.clone());
+        let watched = queue.clone();
         let intake_door =
             move |request| intake::answer(host_id.clone(), shared.clone(), queue.clone(), request);
         doors.spawn(server.clone().run(intake_listener, intake_door));
+        let reporter = admin.clone();
         let admin_door = move |request| admin::answer(admin.clone(), request);
         doors.spawn(server.run(admin_listener, admin_door));
 
-        stop.requested().await;
+        tokio::select! {
+            () = stop.requested() => {}
+            () = manager::pulse(|| reporter.in_short()) => {}
+            () = watched.watch() => {}
+        }
+        manager::stopping();
         tracing::info!(event = "stopping", "finishing answers in progress");
         drain.send_replace(true);
-        drop(drop_door);
+        drop((drop_door, watched));
         // Every server holds a receiver, the intake's thread among them through its sockets: when the
         // last is gone, so is all that worked.
         if timeout(DRAIN, drain.closed()).await.is_err() {
             tracing::warn!(event = "stopped_early", "some work did not finish in time");
         }
         doors.shutdown().await;
+        // What was made a moment ago is to outlive this process too.
+        keeper.finish(DRAIN);
     }
 }
 
@@ -247,8 +274,25 @@ impl Sockets for ResourceSockets {
     }
 }
 
-fn listen(path: &std::path::Path, group: &str) -> Result<UnixListener, ServeError> {
-    let listener = bind::bind(path, GROUP_MAY_CONNECT, Some(group))?;
+/// The listener of the host itself at this path: the one that was kept, or a new one.
+fn listen(
+    path: PathBuf,
+    group: &str,
+    inherited: &mut Inherited,
+    keeper: &Keeper,
+) -> Result<std::os::unix::net::UnixListener, BindError> {
+    if let Some(name) = SocketFile::at(&path).map(|file| ListenerName::of(&path, None, file))
+        && let Some(listener) = inherited.take(&name, &path)
+    {
+        keeper.is_kept(&name);
+        return Ok(listener);
+    }
+    let (listener, file) = bind::bind(&path, GROUP_MAY_CONNECT, Some(group))?;
+    keeper.keep(&ListenerName::of(&path, None, file), &listener);
+    Ok(listener)
+}
+
+fn serve_on(listener: std::os::unix::net::UnixListener) -> Result<UnixListener, ServeError> {
     UnixListener::from_std(listener).map_err(|source| ServeError::Start { what: "listening", source })
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, listen, socket};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat};
 use nix::unistd::{Gid, Group, UnlinkatFlags, fchownat, geteuid, unlinkat};
 
 use crate::disk::{self, DiskError};
@@ -36,6 +36,14 @@ pub enum BindError {
         /// The path.
         path: PathBuf,
     },
+    /// What was made is gone, or has been changed.
+    #[error(
+        "cannot make the socket {path}: somebody else changed it at once; is its directory writable for a sandbox?"
+    )]
+    Tampered {
+        /// The path.
+        path: PathBuf,
+    },
     /// Its directory is not usable.
     #[error(transparent)]
     Directory(#[from] DiskError),
@@ -49,9 +57,33 @@ pub enum BindError {
     },
 }
 
+/// The file of a bound socket: no other has this number while it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SocketFile {
+    /// The file system.
+    pub(crate) device: u64,
+    /// The file on it.
+    pub(crate) inode: u64,
+}
+
+impl SocketFile {
+    /// What stands at a path now, if it is a socket of this user's with no second name. No link is
+    /// followed.
+    pub(crate) fn at(path: &Path) -> Option<Self> {
+        let directory = disk::open_directory(path.parent()?).ok()?;
+        let found = fstatat(&directory, path.file_name()?, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        let is_ours = is_socket(&found) && found.st_uid == geteuid().as_raw() && found.st_nlink == 1;
+        is_ours.then_some(Self { device: found.st_dev, inode: found.st_ino })
+    }
+}
+
 /// A listening socket at an absolute path, of exactly this mode, and of this group if it exists on
-/// this machine and the process may give it away. The umask must be empty.
-pub(crate) fn bind(path: &Path, mode: u32, group: Option<&str>) -> Result<UnixListener, BindError> {
+/// this machine and the process may give it away; and the file that it is. The umask must be empty.
+pub(crate) fn bind(
+    path: &Path,
+    mode: u32,
+    group: Option<&str>,
+) -> Result<(UnixListener, SocketFile), BindError> {
     let length = path.as_os_str().as_bytes().len();
     if length > MAX_PATH_BYTES {
         return Err(BindError::PathTooLong { path: path.to_owned(), length });
@@ -70,7 +102,8 @@ pub(crate) fn bind(path: &Path, mode: u32, group: Option<&str>) -> Result<UnixLi
     }
     let backlog = Backlog::new(BACKLOG).map_err(refused)?;
     listen(&descriptor, backlog).map_err(refused)?;
-    Ok(UnixListener::from(descriptor))
+    let file = SocketFile::at(path).ok_or_else(|| BindError::Tampered { path: path.to_owned() })?;
+    Ok((UnixListener::from(descriptor), file))
 }
 
 /// The id of a group, if it exists on this machine.
@@ -89,12 +122,15 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
         Err(_) => return Err(occupied()),
         Ok(found) => found,
     };
-    let is_socket = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFSOCK;
-    if !is_socket || found.st_uid != geteuid().as_raw() {
+    if !is_socket(&found) || found.st_uid != geteuid().as_raw() {
         return Err(occupied());
     }
     unlinkat(&directory, name, UnlinkatFlags::NoRemoveDir)
         .map_err(|errno| BindError::Refused { path: path.to_owned(), source: errno.into() })
+}
+
+fn is_socket(found: &FileStat) -> bool {
+    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFSOCK
 }
 
 /// Widens who may connect. It may be that this process must not (it is in no such group): then the
@@ -145,6 +181,22 @@ mod tests {
         UnixStream::connect(&path).unwrap_err();
         let _listener = bind(&path, 0o600, None).unwrap();
         UnixStream::connect(&path).unwrap();
+    }
+
+    #[test]
+    fn a_bound_socket_is_known_by_its_file_and_another_in_its_place_is_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = at(&directory, "s");
+        assert_eq!(SocketFile::at(&path), None);
+        let (_listener, file) = bind(&path, 0o600, None).unwrap();
+        assert_eq!(SocketFile::at(&path), Some(file));
+        symlink(&path, at(&directory, "link")).unwrap();
+        assert_eq!(SocketFile::at(&at(&directory, "link")), None);
+        fs::hard_link(&path, at(&directory, "second")).unwrap();
+        assert_eq!(SocketFile::at(&path), None);
+        // Its number is not free while it has the second name.
+        let (_listener, next) = bind(&path, 0o600, None).unwrap();
+        assert_ne!(next, file);
     }
 
     #[test]

@@ -2,8 +2,11 @@
 //! the moment the state has it to the moment it has not. Runs on the intake's thread; the sockets are
 //! served on the runtime's.
 
+use std::borrow::Borrow as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
+use std::io;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +17,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::bind::{self, BindError};
-use super::home;
+use super::bind::{self, BindError, SocketFile};
+use super::home::{HomeError, Homes};
 use super::server::Server;
 use super::session::{self, Sources};
-use crate::disk::{self, DiskError};
+use crate::disk::DiskError;
 use crate::failure::in_one_line;
 use crate::intake::Shared;
 use crate::layout::RuntimeDir;
+use crate::manager::{Inherited, Keeper, KeeperReport, ListenerName};
 
 /// The sockets of all resources.
 pub(crate) struct ResourceSockets {
@@ -32,6 +36,10 @@ pub(crate) struct ResourceSockets {
     open: BTreeMap<ResourceId, OpenSocket>,
     failed: BTreeSet<ResourceId>,
     report: watch::Sender<Arc<SocketReport>>,
+    /// From the process before this one; empty once a state tells which of them are of use.
+    inherited: Inherited,
+    keeper: Keeper,
+    is_short_of_room: bool,
     shared: Shared,
 }
 
@@ -41,18 +49,33 @@ pub(crate) type SocketReport = BTreeMap<ResourceId, Result<(), String>>;
 struct OpenSocket {
     tenant: TenantId,
     task: JoinHandle<()>,
+    name: ListenerName,
+    /// The listener once more, while there is no room to have it kept.
+    unkept: Option<UnixListener>,
+}
+
+/// Why a resource has no socket.
+#[derive(Debug, thiserror::Error)]
+enum SocketError {
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
 }
 
 impl ResourceSockets {
-    /// No sockets yet, in a directory that is made or taken over.
+    /// No sockets yet, in a directory that is made or taken over. Listeners that are `inherited` are
+    /// used where they fit; `keeper` is given all that are made.
     pub(crate) fn new(
         directory: RuntimeDir,
         runtime: Handle,
         server: Server,
         shared: Shared,
         report: watch::Sender<Arc<SocketReport>>,
+        inherited: Inherited,
+        keeper: Keeper,
     ) -> Result<Self, DiskError> {
-        disk::make_private_directory(&directory.resources())?;
+        Homes(&directory).prepare()?;
         let sources = Sources { current: Arc::clone(&shared.current), clock: shared.clock.clone() };
         Ok(Self {
             directory,
@@ -62,6 +85,9 @@ impl ResourceSockets {
             open: BTreeMap::new(),
             failed: BTreeSet::new(),
             report,
+            inherited,
+            keeper,
+            is_short_of_room: false,
             shared,
         })
     }
@@ -71,7 +97,7 @@ impl ResourceSockets {
     pub(crate) fn sweep(&self, state: &State) -> Result<(), DiskError> {
         let known =
             |name: &str| name.parse().is_ok_and(|id: ResourceId| state.records().resources.contains_key(&id));
-        home::sweep(&self.directory.resources(), known, &self.shared)
+        Homes(&self.directory).sweep(known, &self.shared)
     }
 
     /// Closes the sockets of resources that are gone from `next`, or that have another tenant there,
@@ -86,15 +112,17 @@ impl ResourceSockets {
             socket.task.abort();
         }
         for (id, socket) in retired {
+            drop(socket.unkept);
             let ended = self.runtime.block_on(async { timeout(CLOSE, socket.task).await });
             if ended.is_err() {
                 self.shared.alarm("socket_not_closed", &format!("the socket of {id} did not close"));
             }
-            self.remove_home(&id);
+            Homes(&self.directory).remove(&id, &self.shared);
+            self.keeper.let_go(socket.name.borrow());
         }
         for id in std::mem::take(&mut self.failed) {
             if !next.records().resources.contains_key(&id) {
-                self.remove_home(&id);
+                Homes(&self.directory).remove(&id, &self.shared);
             }
         }
     }
@@ -113,35 +141,77 @@ impl ResourceSockets {
             });
             report.insert(id.clone(), served);
         }
+        let unused = self.inherited.close_rest(&self.keeper);
+        if unused > 0 {
+            tracing::info!(
+                event = "listeners_closed",
+                unused,
+                "closed what a former process had left for resources that are gone"
+            );
+        }
+        self.keep_more();
         self.report.send_replace(Arc::new(report));
     }
 
-    fn open_one(&mut self, resource: &Resource) -> Result<(), BindError> {
-        let path = self.directory.resource_socket(&resource.id);
-        if let Some(home) = path.parent() {
-            home::make(home)?;
+    /// Has those listeners kept that there was no room for.
+    fn keep_more(&mut self) {
+        let mut unkept = 0_usize;
+        for socket in self.open.values_mut() {
+            if let Some(listener) = &socket.unkept {
+                if self.keeper.keep(&socket.name, listener) {
+                    socket.unkept = None;
+                } else {
+                    unkept = unkept.saturating_add(1);
+                }
+            }
         }
-        let listener = bind::bind(&path, ANYBODY_MOUNTED, None)?;
+        let KeeperReport { room, .. } = self.keeper.report();
+        self.shared.ledger.set_unkept(unkept);
+        if unkept > 0 && !std::mem::replace(&mut self.is_short_of_room, true) {
+            let message = format!(
+                "the service manager keeps {room} listeners, and {unkept} more have no room: their clients are \
+                 refused while miosad restarts; raise FileDescriptorStoreMax="
+            );
+            self.shared.alarm("listeners_not_kept", &message);
+        }
+        self.is_short_of_room = unkept > 0;
+    }
+
+    fn open_one(&mut self, resource: &Resource) -> Result<(), SocketError> {
+        let Resource { id, tenant_id, .. } = resource;
+        Homes(&self.directory).make(id, tenant_id, &self.shared)?;
+        let path = self.directory.resource_socket(id);
+        let name_of = |file| ListenerName::of(&path, Some(tenant_id), file);
+        let (listener, name, unkept) = match SocketFile::at(&path).map(name_of) {
+            Some(name) if let Some(listener) = self.inherited.take(&name, &path) => {
+                self.keeper.is_kept(&name);
+                (listener, name, None)
+            }
+            _ => {
+                let (listener, file) = bind::bind(&path, ANYBODY_MOUNTED, None)?;
+                // Without a descriptor to spare it is served all the same.
+                let unkept = listener.try_clone().ok();
+                (listener, name_of(file), unkept)
+            }
+        };
+        let served = self.serve(resource, listener);
+        let task = served.map_err(|source| BindError::Refused { path, source })?;
+        self.open.insert(id.clone(), OpenSocket { tenant: tenant_id.clone(), task, name, unkept });
+        Ok(())
+    }
+
+    fn serve(&self, resource: &Resource, listener: UnixListener) -> io::Result<JoinHandle<()>> {
         let listener = {
             let _inside = self.runtime.enter();
-            tokio::net::UnixListener::from_std(listener)
+            tokio::net::UnixListener::from_std(listener)?
         };
-        let listener = listener.map_err(|source| BindError::Refused { path, source })?;
         let id = Arc::new(resource.id.clone());
         let sources = self.sources.clone();
         let service = move |request| {
             let reply = session::answer(&id, &sources, request);
             ready(reply)
         };
-        let task = self.runtime.spawn(self.server.clone().run(listener, service));
-        self.open.insert(resource.id.clone(), OpenSocket { tenant: resource.tenant_id.clone(), task });
-        Ok(())
-    }
-
-    fn remove_home(&self, id: &ResourceId) {
-        if let Some(home) = self.directory.resource_socket(id).parent() {
-            home::remove(home, &self.shared);
-        }
+        Ok(self.runtime.spawn(self.server.clone().run(listener, service)))
     }
 }
 
