@@ -186,9 +186,7 @@ impl LogLevel {
             Self::Debug => LevelFilter::DEBUG,
             Self::Trace => LevelFilter::TRACE,
         };
-        Targets::new()
-            .with_target(env!("CARGO_CRATE_NAME"), ours)
-            .with_default(ours.min(LevelFilter::INFO))
+        Targets::new().with_target(env!("CARGO_CRATE_NAME"), ours).with_default(ours.min(LevelFilter::INFO))
     }
 }
 
