@@ -161,7 +161,7 @@ impl Intake {
         }
         self.raise_trust_mark();
         let trust = self.trust();
-        self.shared.ledger.set_trust_version(trust.map(Trust::version));
+        self.shared.ledger.set_trust(trust);
         let Some(trust) = trust else {
             // One more of those that are missing.
             return Ok(Accepted { verdict: "follow" });
@@ -326,7 +326,7 @@ impl Intake {
 impl Shared {
     /// Tells of something that needs an operator.
     pub(crate) fn alarm(&self, alarm: &'static str, message: &str) {
-        self.ledger.count_alarm(alarm);
+        self.ledger.count_alarm(alarm, message, self.clock.now().unix_ms);
         tracing::error!(event = "alarm", alarm, "{message}");
     }
 }

@@ -4,15 +4,20 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use miosa_snapshot::{KeyId, Signer, Trust};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::SetAside;
 use crate::dropped::DropReport;
 use crate::intake::Increments;
+use crate::traffic::Traffic;
 
 /// The facts, shared.
 #[derive(Default)]
-pub(crate) struct Ledger(Mutex<Facts>);
+pub(crate) struct Ledger {
+    facts: Mutex<Facts>,
+    traffic: Traffic,
+}
 
 /// The facts.
 #[derive(Debug, Clone, Default)]
@@ -23,12 +28,18 @@ pub(crate) struct Facts {
     pub(crate) refused: BTreeMap<&'static str, u64>,
     /// The last of them.
     pub(crate) last_refusal: Option<LastRefusal>,
-    /// What needs an operator, by name.
+    /// How often an operator was called, by the name of the alarm.
     pub(crate) alarms: BTreeMap<&'static str, u64>,
+    /// When and why; for each of them.
+    pub(crate) raised: BTreeMap<&'static str, Raised>,
     /// Files that were set aside, in this run and before.
     pub(crate) set_aside: Vec<SetAside>,
     /// The version of the trust document, if one is held.
     pub(crate) trust_version: Option<u64>,
+    /// Until when it and its signers count.
+    pub(crate) trust: Option<TrustTimes>,
+    /// What `miosad link` said of itself.
+    pub(crate) link: Option<LinkWord>,
     /// What came by each door.
     pub(crate) doors: BTreeMap<String, DoorFacts>,
     /// How the drop directory fares.
@@ -39,6 +50,44 @@ pub(crate) struct Facts {
     pub(crate) unkept: usize,
     /// The files that prove an equivocation, in this run and before.
     pub(crate) evidence: Vec<String>,
+}
+
+/// An alarm in time. Times are Unix milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Raised {
+    /// When it was raised first since the start.
+    pub(crate) first_at: u64,
+    /// And last.
+    pub(crate) last_at: u64,
+    /// What was said then.
+    pub(crate) message: String,
+}
+
+/// Until when a trust document counts, and the signers that it names. Times are Unix milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TrustTimes {
+    /// The document's own expiry.
+    pub(crate) expires_at: u64,
+    /// Its signers.
+    pub(crate) signers: Vec<SignerTimes>,
+}
+
+/// One signer of a trust document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SignerTimes {
+    /// The signer.
+    pub(crate) key_id: KeyId,
+    /// Past this nothing new of it is accepted.
+    pub(crate) expires_at: u64,
+}
+
+/// What `miosad link` says of itself whenever it looks. Only its word: nothing depends on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LinkWord {
+    /// `connected`, or why not: one of a fixed set.
+    pub(crate) state: String,
+    /// When it was heard last, in Unix milliseconds.
+    pub(crate) at: u64,
 }
 
 /// What came by one door.
@@ -101,8 +150,12 @@ impl Ledger {
         door.last = Some(event);
     }
 
-    pub(crate) fn count_alarm(&self, alarm: &'static str) {
-        count(&mut self.lock().alarms, alarm);
+    pub(crate) fn count_alarm(&self, alarm: &'static str, message: &str, at: u64) {
+        let mut facts = self.lock();
+        count(&mut facts.alarms, alarm);
+        let raised = facts.raised.entry(alarm).or_insert_with(|| Raised { first_at: at, ..Raised::default() });
+        raised.last_at = at;
+        raised.message = message.chars().take(MESSAGE_CHARS).collect();
     }
 
     pub(crate) fn set_set_aside(&self, files: Vec<SetAside>) {
@@ -125,12 +178,31 @@ impl Ledger {
         self.lock().evidence = files;
     }
 
-    pub(crate) fn set_trust_version(&self, version: Option<u64>) {
-        self.lock().trust_version = version;
+    pub(crate) fn set_trust(&self, trust: Option<&Trust>) {
+        let mut facts = self.lock();
+        facts.trust_version = trust.map(Trust::version);
+        facts.trust = trust.map(TrustTimes::of);
+    }
+
+    pub(crate) fn set_link(&self, word: LinkWord) {
+        self.lock().link = Some(word);
+    }
+
+    /// What went over the sockets.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     fn lock(&self) -> MutexGuard<'_, Facts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TrustTimes {
+    pub(crate) fn of(trust: &Trust) -> Self {
+        let signers = trust.document().signers.iter();
+        let times = |signer: &Signer| SignerTimes { key_id: signer.key.key_id(), expires_at: signer.expires_at };
+        Self { expires_at: trust.expires_at(), signers: signers.map(times).collect() }
     }
 }
 
@@ -144,3 +216,6 @@ fn count(counts: &mut BTreeMap<&'static str, u64>, name: &'static str) {
     let count = counts.entry(name).or_default();
     *count = count.saturating_add(1);
 }
+
+/// Of what an alarm said; the log has the whole.
+const MESSAGE_CHARS: usize = 1_000;

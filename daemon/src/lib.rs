@@ -37,6 +37,7 @@ pub mod serve;
 pub mod settings;
 mod socket;
 mod stop;
+mod traffic;
 mod trust_store;
 
 #[cfg(any(test, fuzzing))]

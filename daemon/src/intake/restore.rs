@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use miosa_snapshot::{Admission, FloorCheck, Held, HostIdentity, OpenedKeys, Trust, Verified, judge};
+use miosa_snapshot::{Admission, FloorCheck, Held, HostIdentity, OpenedKeys, Verified, judge};
 
 use super::{Increments, Intake, KnownFloor, Refused, Shared, Sockets};
 use crate::cache::Cache;
@@ -94,7 +94,7 @@ impl Intake {
             intake.shared.alarm("trust_unreadable", &in_one_line(&link.reason));
         }
         intake.check_trust_mark();
-        intake.shared.ledger.set_trust_version(intake.trust().map(Trust::version));
+        intake.shared.ledger.set_trust(intake.trust());
         let now = intake.shared.clock.now();
         intake.read_cache(now, is_in_doubt)?;
         Ok(intake)
