@@ -1,12 +1,14 @@
 //! A blocking HTTP/1.1 client of one request a connection, over TCP or a Unix socket. It speaks
 //! plainly, so that a test sees exactly what is on the wire.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
 
 /// Where a server listens.
@@ -14,6 +16,13 @@ use serde_json::Value;
 pub enum Endpoint {
     /// A loopback port.
     Tcp(u16),
+    /// A loopback port of another network namespace.
+    Netns {
+        /// The namespace.
+        netns: PathBuf,
+        /// The port.
+        port: u16,
+    },
     /// A Unix socket.
     Unix(PathBuf),
 }
@@ -65,6 +74,11 @@ impl Endpoint {
                 stream.set_read_timeout(Some(PATIENCE))?;
                 talk(stream, bytes)
             }
+            Self::Netns { netns, port } => {
+                let stream = connect_in(netns, *port)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                talk(stream, bytes)
+            }
             Self::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
                 stream.set_read_timeout(Some(PATIENCE))?;
@@ -90,6 +104,18 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// A connection stays in the namespace of the thread that made it; the thread is gone then.
+fn connect_in(netns: &Path, port: u16) -> std::io::Result<TcpStream> {
+    let netns = File::open(netns)?;
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(move || {
+            setns(netns, CloneFlags::CLONE_NEWNET)?;
+            TcpStream::connect(("127.0.0.1", port))
+        });
+        connecting.join().expect("no panic while connecting")
+    })
 }
 
 fn talk(mut stream: impl Read + Write, bytes: &[u8]) -> std::io::Result<Vec<u8>> {

@@ -1,6 +1,8 @@
 //! The language of the end-to-end tests: a world with a control plane, hosts and resources, each a
 //! real program with a folder and a log of its own. Nothing in the product depends on this crate.
 
+pub mod boot;
+pub mod flood;
 pub mod front;
 pub mod http;
 pub mod lone;
@@ -14,6 +16,7 @@ pub mod trials;
 pub mod vectors;
 pub mod world;
 
+pub use boot::{Machine, Published};
 pub use http::{Answer, Endpoint};
 pub use lone::LoneHost;
 pub use program::Program;

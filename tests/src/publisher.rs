@@ -80,6 +80,21 @@ impl Publisher {
         self.full_with(version, records(version, bytes))
     }
 
+    /// The same with these resources, each with its tenant, and no other.
+    #[must_use]
+    pub fn full_for(&self, version: u64, resources: &[(&str, &str)]) -> Vec<u8> {
+        let mut records = records(version, 0);
+        let mut tenants: Vec<&str> = resources.iter().map(|(tenant, _)| *tenant).collect();
+        tenants.sort_unstable();
+        tenants.dedup();
+        for kind in ["env", "profiles"] {
+            records[kind] = tenants.iter().flat_map(|tenant| of_tenant(&records[kind], tenant)).collect();
+        }
+        let of = records["resources"][0].clone();
+        records["resources"] = resources.iter().map(|(tenant, id)| resource_of(&of, tenant, id)).collect();
+        self.full_with(version, records)
+    }
+
     /// The change from the version before, which `prev` made.
     #[must_use]
     pub fn incremental(&self, version: u64, prev: &[u8]) -> Vec<u8> {
@@ -93,6 +108,24 @@ impl Publisher {
     #[must_use]
     pub fn heartbeat(&self, version: u64, prev: &[u8]) -> Vec<u8> {
         self.seal(version, Kind::Heartbeat { from: version, prev: Digest::of(prev) }, &json!({}))
+    }
+
+    /// A state with these resources, each of which answers about four kilobytes.
+    #[must_use]
+    pub fn full_on(&self, version: u64, resources: &[&str]) -> Vec<u8> {
+        let mut put = records(version, 0);
+        let like = put["resources"][0].clone();
+        put["resources"] = resources.iter().map(|id| resource_of(&like, "acme", id)).collect();
+        let variable = put["env"][0].clone();
+        let many = (0..40).map(|number| {
+            let mut variable = variable.clone();
+            variable["id"] = json!(format!("env_many_{number}"));
+            variable["name"] = json!(format!("MANY_VARIABLES_{number}"));
+            variable["value"] = json!("v".repeat(64));
+            variable
+        });
+        put["env"].as_array_mut().expect("variables").extend(many);
+        self.full_with(version, put)
     }
 
     fn full_with(&self, version: u64, put: Value) -> Vec<u8> {
@@ -173,6 +206,24 @@ fn records(version: u64, padding: usize) -> Value {
         "resources": RESOURCES.map(resource),
         "runs": [],
     })
+}
+
+/// The records of another tenant, with ids of its own.
+fn of_tenant(records: &Value, tenant: &str) -> Vec<Value> {
+    let mut records = records.as_array().expect("records").clone();
+    for record in &mut records {
+        let id = record["id"].as_str().expect("an id").to_owned();
+        record["id"] = json!(format!("{id}_{tenant}"));
+        record["tenant_id"] = json!(tenant);
+    }
+    records
+}
+
+fn resource_of(like: &Value, tenant: &str, id: &str) -> Value {
+    let mut resource = like.clone();
+    resource["tenant_id"] = json!(tenant);
+    resource["id"] = json!(id);
+    resource
 }
 
 fn new_key() -> SigningKey {
