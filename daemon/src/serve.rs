@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
+use crate::credentials::Credentials;
 use crate::disk::{self, DiskError};
 use crate::dropped::DropDoor;
 use crate::failure::in_one_line;
@@ -32,6 +33,7 @@ use crate::socket::ResourceSockets;
 use crate::socket::bind::{self, BindError, SocketFile};
 use crate::socket::server::Server;
 use crate::stop::Stop;
+use crate::traffic::Sort;
 
 /// Why `serve` can't serve. Nothing that comes from outside, and nothing found in the cache, is here.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +139,7 @@ impl Daemon {
     ) -> Result<Self, ServeError> {
         let file = HostFile::load(&settings.state)?;
         check_state_directory(settings.state.path())?;
-        let identity = file.identity(&settings.state)?;
+        let (identity, key_source) = file.identity(&settings.state, &Credentials::from_environment())?;
         let state_lock = lock(disk::lock_directory(settings.state.path())?, settings.state.path())?;
         let runtime_lock = runtime_dir::take(settings.runtime.path())?;
 
@@ -184,6 +186,7 @@ impl Daemon {
             admin: Admin {
                 host_id: file.host_id,
                 name: file.name.into(),
+                key_source,
                 runtime: settings.runtime.clone(),
                 shared,
                 sockets,
@@ -229,10 +232,12 @@ impl Daemon {
         let watched = queue.clone();
         let intake_door =
             move |request| intake::answer(host_id.clone(), shared.clone(), queue.clone(), request);
-        doors.spawn(server.clone().run(intake_listener, intake_door));
+        let (intake_server, admin_server) =
+            (server.clone().counted_as(Sort::Intake), server.counted_as(Sort::Admin));
+        doors.spawn(intake_server.run(intake_listener, intake_door));
         let reporter = admin.clone();
         let admin_door = move |request| admin::answer(admin.clone(), request);
-        doors.spawn(server.run(admin_listener, admin_door));
+        doors.spawn(admin_server.run(admin_listener, admin_door));
 
         tokio::select! {
             () = stop.requested() => {}

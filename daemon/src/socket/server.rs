@@ -23,7 +23,9 @@ use super::reply::Body;
 use super::stream::{LineEnds, PacedStream};
 use super::vigil::{Pace, Patience, Phase, Vigil};
 use crate::intake::Shared;
+use crate::ledger::Ledger;
 use crate::settings::Limits;
+use crate::traffic::{OnSockets, Sort};
 
 /// How the connections of a socket are served. One for all sockets of a kind.
 #[derive(Clone)]
@@ -31,6 +33,7 @@ pub(crate) struct Server {
     limits: watch::Receiver<Limits>,
     connections: fn(&Limits) -> usize,
     lines: LineEnds,
+    sort: Sort,
     draining: watch::Receiver<bool>,
     shared: Shared,
     /// When it was last told that connections can't be accepted.
@@ -45,11 +48,15 @@ struct Rules {
 }
 
 /// The open connections of one socket.
-#[derive(Default)]
 struct Connections {
     tasks: JoinSet<()>,
     watched: BTreeMap<Id, Watched>,
+    counts: Counts,
 }
+
+/// Where what happens on a socket is counted.
+#[derive(Clone)]
+struct Counts(Arc<Ledger>, Sort);
 
 struct Watched {
     task: AbortHandle,
@@ -67,8 +74,13 @@ impl Server {
         draining: watch::Receiver<bool>,
         shared: Shared,
     ) -> Self {
-        let lines = LineEnds::Any;
-        Self { limits, connections, lines, draining, shared, exhausted: Arc::default() }
+        let (lines, sort) = (LineEnds::Any, Sort::Resource);
+        Self { limits, connections, lines, sort, draining, shared, exhausted: Arc::default() }
+    }
+
+    /// The same, counted as the server of such sockets; of the resources' unless this says otherwise.
+    pub(crate) fn counted_as(self, sort: Sort) -> Self {
+        Self { sort, ..self }
     }
 
     /// The same for clients that send heads and no bodies.
@@ -83,7 +95,7 @@ impl Server {
         S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let mut open = Connections::default();
+        let mut open = Connections::counted_by(Counts(Arc::clone(&self.shared.ledger), self.sort));
         let mut draining = pin!(begun(self.draining.clone()));
         let mut limits = self.limits.clone();
         let mut rules = Rules::of(&limits.borrow_and_update(), self.connections);
@@ -120,6 +132,7 @@ impl Server {
     async fn pause(&self, error: &io::Error) {
         let errno = error.raw_os_error().map(Errno::from_raw);
         let Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) = errno else { return };
+        self.shared.ledger.traffic().count_accept_failure();
         if self.is_news() {
             let message = format!("cannot accept connections: {error}; raise LimitNOFILE or memory");
             self.shared.alarm("accept_exhausted", &message);
@@ -151,26 +164,40 @@ impl Rules {
     }
 }
 
+impl Counts {
+    fn sockets(&self) -> &OnSockets {
+        self.0.traffic().on(self.1)
+    }
+}
+
 impl Connections {
+    fn counted_by(counts: Counts) -> Self {
+        Self { tasks: JoinSet::new(), watched: BTreeMap::new(), counts }
+    }
+
     fn serve<S, F>(&mut self, http: &http1::Builder, stream: UnixStream, lines: LineEnds, service: S)
     where
         S: Fn(Request<Incoming>) -> F + Send + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let pace = Arc::<Pace>::default();
-        let answering = Arc::clone(&pace);
+        let (answering, counting) = (Arc::clone(&pace), self.counts.clone());
         let service = service_fn(move |request| {
+            let begun = std::time::Instant::now();
             answering.begin_answering();
-            let (answer, pace) = (service(request), Arc::clone(&answering));
+            let (answer, pace, counts) = (service(request), Arc::clone(&answering), counting.clone());
             async move {
                 let answer = answer.await;
+                counts.sockets().count_answer(answer.status(), begun.elapsed());
                 pace.begin_writing();
                 Ok::<_, Infallible>(answer)
             }
         });
         let stream = TokioIo::new(PacedStream::new(stream, Arc::clone(&pace), lines));
         let connection = http.serve_connection(stream, service);
-        let task = self.tasks.spawn(async {
+        let counts = self.counts.clone();
+        let task = self.tasks.spawn(async move {
+            let _open = counts.sockets().open();
             if let Err(error) = connection.await {
                 tracing::debug!(event = "connection_ended", error = %error, "connection ended early");
             }
@@ -211,6 +238,7 @@ impl Connections {
     fn end_those_out_of_time(&mut self, patience: &Patience) {
         for Watched { task, pace, vigil } in self.watched.values_mut() {
             if patience.is_over(vigil, pace) {
+                self.counts.sockets().count_timed_out();
                 task.abort();
             }
         }
