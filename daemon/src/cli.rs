@@ -22,7 +22,7 @@ pub struct Arguments {
 }
 
 /// The options of every command.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Options {
     /// Where keys and accepted updates are kept (default: /var/lib/miosa)

@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn bad_configuration_exits_with_78() {
-        let failure = Failure::Settings(SettingsError::Zero { key: "limits.idle_seconds" });
+        let (path, source) = ("/x".into(), io::Error::other("disk full"));
+        let failure = Failure::Settings(SettingsError::Directory { path, source });
         assert_eq!(failure.exit_code(), ExitCode::from(78));
     }
 }
