@@ -18,6 +18,7 @@ use tokio::time::timeout;
 pub(crate) use report::{ResourceLine, ResourceList, StatusReport};
 
 use crate::generation::{Generation, Unservable};
+use crate::host::KeySource;
 use crate::hygiene::Memory;
 use crate::intake::Shared;
 use crate::layout::RuntimeDir;
@@ -30,6 +31,7 @@ use crate::socket::{SocketReport, unresolved};
 pub(crate) struct Admin {
     pub(crate) host_id: HostId,
     pub(crate) name: Arc<str>,
+    pub(crate) key_source: KeySource,
     pub(crate) runtime: RuntimeDir,
     pub(crate) shared: Shared,
     pub(crate) sockets: watch::Receiver<Arc<SocketReport>>,

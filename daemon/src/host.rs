@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::credentials::Credentials;
 use crate::disk::{self, DiskError};
 use crate::layout::StateDir;
 
@@ -45,6 +46,15 @@ pub(crate) struct LinkFile {
 #[serde(from = "String")]
 pub(crate) struct HostToken(Zeroizing<String>);
 
+/// Where the host's private key was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeySource {
+    /// With the service manager, which may keep it encrypted.
+    Credential,
+    /// In the state directory.
+    File,
+}
+
 /// Why a file of the enrollment can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -64,9 +74,17 @@ pub enum HostError {
     Damaged(PathBuf),
     /// The private key was lost.
     #[error(
-        "cannot find the host's key {0}: put it back from a backup, or run `miosad unenroll` and enroll again"
+        "cannot find the host's key {0}, nor a credential `{HOST_KEY}`: put it back from a backup, or run `miosad unenroll` and enroll again"
     )]
     NoKey(PathBuf),
+    /// What the service manager handed over under this name. It is secret, so it is not quoted.
+    #[error("cannot use the credential `{name}`: {problem}")]
+    Credential {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong, and what to do.
+        problem: &'static str,
+    },
     /// It is a private key, and not the one of this host.
     #[error(
         "cannot use {0}: it is not the key that this host was enrolled with; put that one back from a backup, or run `miosad unenroll` and enroll again"
@@ -100,17 +118,47 @@ impl HostFile {
         write_json(&state.host(), &HostWire::of(self))
     }
 
-    /// This host with its private key, if that is the one it was enrolled with.
-    pub(crate) fn identity(&self, state: &StateDir) -> Result<HostIdentity, HostError> {
-        let key = load_key(state)?;
+    /// This host with its private key, if that is the one it was enrolled with; and where that was. A
+    /// credential wins over the file: where it is wrong, the file is not tried.
+    pub(crate) fn identity(
+        &self,
+        state: &StateDir,
+        credentials: &Credentials,
+    ) -> Result<(HostIdentity, KeySource), HostError> {
+        let (key, source) = match credentials.find(HOST_KEY) {
+            Some(path) => (key_from_credential(&path)?, KeySource::Credential),
+            None => (load_key(state)?, KeySource::File),
+        };
         if key.public() != self.key {
-            return Err(HostError::OtherKey(state.host_key()));
+            return Err(match source {
+                KeySource::Credential => HostError::Credential { name: HOST_KEY, problem: NOT_THE_HOSTS_KEY },
+                KeySource::File => HostError::OtherKey(state.host_key()),
+            });
         }
-        Ok(HostIdentity { id: self.host_id.clone(), key })
+        Ok((HostIdentity { id: self.host_id.clone(), key }, source))
+    }
+}
+
+impl KeySource {
+    /// The stable word for programs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Credential => "credential",
+            Self::File => "file",
+        }
     }
 }
 
 impl LinkFile {
+    /// From the credential if there is one, else from the state directory, which the link need not be
+    /// able to read then.
+    pub(crate) fn find(state: &StateDir, credentials: &Credentials) -> Result<Self, HostError> {
+        let Some(path) = credentials.find(LINK) else { return Self::load(state) };
+        let bytes = disk::read(&path, MAX_JSON_BYTES)?;
+        let link = serde_json::from_slice(&bytes).ok();
+        link.ok_or(HostError::Credential { name: LINK, problem: NO_LINK_FILE })
+    }
+
     pub(crate) fn load(state: &StateDir) -> Result<Self, HostError> {
         match read_json(&state.link()) {
             Err(HostError::Disk(error)) if error.is_missing() => {
@@ -210,6 +258,12 @@ pub(crate) fn store_key(state: &StateDir, key: &HostPrivateKey) -> Result<(), Di
     disk::replace(&state.host_key(), text.as_bytes())
 }
 
+/// Its mode is the service manager's matter, whose access lists make it look wider than it is.
+fn key_from_credential(path: &Path) -> Result<HostPrivateKey, HostError> {
+    let text = disk::read(path, MAX_KEY_BYTES)?;
+    decode_key(&text).ok_or(HostError::Credential { name: HOST_KEY, problem: NO_KEY })
+}
+
 fn decode_key(text: &[u8]) -> Option<HostPrivateKey> {
     let bytes = Zeroizing::new(BASE64.decode(text.trim_ascii()).ok()?);
     let key: Result<_, HostKeyError> = HostPrivateKey::from_bytes(&bytes);
@@ -227,6 +281,16 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), DiskError> {
     bytes.push(b'\n');
     disk::replace(path, &bytes)
 }
+
+/// The credential with what `STATE/host.key` would hold.
+const HOST_KEY: &str = "miosad.host-key";
+/// The credential with what `STATE/link.json` would hold.
+const LINK: &str = "link.json";
+
+const NO_KEY: &str = "it is not a host's key; encrypt STATE/host.key anew";
+const NOT_THE_HOSTS_KEY: &str = "it is not the key that this host was enrolled with; encrypt that one, or \
+                                 remove the credential and put STATE/host.key back";
+const NO_LINK_FILE: &str = "it is not what enrolling wrote to STATE/link.json";
 
 const ALL_BUT_OWNER: u32 = 0o077;
 const MAX_KEY_BYTES: usize = 1024;
@@ -253,8 +317,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let key = HostPrivateKey::generate().unwrap();
         store_key(&state(&directory), &key).unwrap();
-        let identity = of(&key).identity(&state(&directory)).unwrap();
+        let (identity, source) = of(&key).identity(&state(&directory), &Credentials::default()).unwrap();
         assert!(identity.key.public() == key.public());
+        assert_eq!(source, KeySource::File);
     }
 
     #[test]
@@ -263,8 +328,59 @@ mod tests {
         let state = state(&directory);
         store_key(&state, &HostPrivateKey::generate().unwrap()).unwrap();
         let host = of(&HostPrivateKey::generate().unwrap());
-        let error = host.identity(&state).err().unwrap().to_string();
+        let error = host.identity(&state, &Credentials::default()).err().unwrap().to_string();
         assert!(error.contains("is not the key that this host was enrolled with"), "{error}");
+    }
+
+    #[test]
+    fn a_credential_wins_over_the_file_and_a_wrong_one_is_an_error_that_names_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let [state, handed_over] = ["state", "handed-over"].map(|name| directory.path().join(name));
+        fs::create_dir(&state).unwrap();
+        fs::create_dir(&handed_over).unwrap();
+        let (state, credentials) = (StateDir::new(state), Credentials::in_directory(&handed_over));
+        let (key, other) = (HostPrivateKey::generate().unwrap(), HostPrivateKey::generate().unwrap());
+        let hand_over = |key: &HostPrivateKey| {
+            store_key(&state, key).unwrap();
+            fs::rename(state.host_key(), handed_over.join(HOST_KEY)).unwrap();
+            // As systemd's access lists look.
+            fs::set_permissions(handed_over.join(HOST_KEY), fs::Permissions::from_mode(0o440)).unwrap();
+        };
+        let host = of(&key);
+
+        store_key(&state, &key).unwrap();
+        assert_eq!(host.identity(&state, &credentials).unwrap().1, KeySource::File);
+        hand_over(&key);
+        store_key(&state, &other).unwrap();
+        assert_eq!(host.identity(&state, &credentials).unwrap().1, KeySource::Credential);
+
+        store_key(&state, &key).unwrap();
+        hand_over(&other);
+        store_key(&state, &key).unwrap();
+        for wrong in ["another host's", "no key at all"] {
+            let error = host.identity(&state, &credentials).err().unwrap();
+            assert!(matches!(error, HostError::Credential { name: "miosad.host-key", .. }), "{wrong}");
+            overwrite(&handed_over.join(HOST_KEY), b"AAAA\n");
+        }
+    }
+
+    #[test]
+    fn the_link_file_that_is_handed_over_wins_over_the_one_in_the_state_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let (state, credentials) = (state(&directory), Credentials::in_directory(directory.path()));
+        let link = |control: &str| {
+            let link = LinkFile { control: control.to_owned(), ca: None, token: "t".to_owned().into() };
+            link.store(&state).unwrap();
+        };
+        link("https://one");
+        assert_eq!(LinkFile::find(&state, &credentials).unwrap().control, "https://one");
+        // The state directory is out of the link's reach.
+        let nowhere = StateDir::new(directory.path().join("nowhere"));
+        assert_eq!(LinkFile::find(&nowhere, &credentials).unwrap().control, "https://one");
+        overwrite(&state.link(), b"{}");
+        let error = LinkFile::find(&nowhere, &credentials).err().unwrap().to_string();
+        assert!(error.starts_with("cannot use the credential `link.json`"), "{error}");
+        assert!(LinkFile::find(&nowhere, &Credentials::default()).is_err());
     }
 
     #[test]
@@ -287,7 +403,8 @@ mod tests {
             let zeros = vec![0; good.len()];
             for bad in flips.chain(lengths).chain([longer, zeros, Vec::new()]) {
                 overwrite(&path, &bad);
-                let loaded = HostFile::load(&state).and_then(|host| Ok((host.identity(&state)?, host)));
+                let loaded = HostFile::load(&state)
+                    .and_then(|host| Ok((host.identity(&state, &Credentials::default())?.0, host)));
                 // A line end more or less, and a bit that X25519 ignores, change nothing.
                 match loaded {
                     Ok((identity, named)) => assert!(identity.key.public() == key.public() && named == host),

@@ -15,6 +15,7 @@ pub mod cli;
 mod client;
 mod clock;
 pub mod commands;
+mod credentials;
 mod disk;
 mod dropped;
 pub mod enroll;

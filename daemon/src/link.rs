@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 
 use crate::client::{Client, Endpoint, EndpointError, TlsError};
+use crate::credentials::Credentials;
 use crate::failure::in_one_line;
 use crate::host::{HostError, LinkFile};
 use crate::settings::Settings;
@@ -46,7 +47,7 @@ pub enum LinkError {
 /// # Errors
 /// When it can't start.
 pub fn run(settings: &Settings) -> Result<(), LinkError> {
-    let LinkFile { control, ca, token } = LinkFile::load(&settings.state)?;
+    let LinkFile { control, ca, token } = LinkFile::find(&settings.state, &Credentials::from_environment())?;
     let endpoint =
         Endpoint::parse(&control).map_err(|source| LinkError::Url { url: control.clone(), source })?;
     let patience = settings.link;

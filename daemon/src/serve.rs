@@ -218,7 +218,8 @@ impl Daemon {
             _runtime_lock,
         } = self;
         let ready = admin.is_ready();
-        tracing::info!(event = "started", host_id = %admin.host_id, ready, adopted, "serving");
+        let host_key = admin.key_source.as_str();
+        tracing::info!(event = "started", host_id = %admin.host_id, host_key, ready, adopted, "serving");
         manager::ready(&admin.in_short());
         if admin.memory == Memory::Swappable {
             tracing::warn!(

@@ -73,6 +73,8 @@ pub(crate) struct StatusReport {
     pub(crate) evidence: Vec<String>,
     /// Files that did not verify and were set aside.
     pub(crate) set_aside: Vec<SetAside>,
+    /// Where the host's private key was found: `credential` or `file`.
+    pub(crate) host_key: String,
     /// Whether all memory of `serve` is kept from swap devices.
     pub(crate) memory_locked: bool,
     /// What needs an operator, by name.
@@ -149,6 +151,7 @@ impl Admin {
             drop: facts.drop,
             evidence: facts.evidence,
             set_aside: facts.set_aside,
+            host_key: self.key_source.as_str().to_owned(),
             memory_locked: self.memory == Memory::Locked,
             alarms: owned(facts.alarms),
         }

@@ -8,6 +8,7 @@ use miosa_snapshot::MAX_ENVELOPE_BYTES;
 use super::{CommandError, show};
 use crate::cli::Verify;
 use crate::clock::Clock;
+use crate::credentials::Credentials;
 use crate::disk;
 use crate::host::HostFile;
 use crate::intake::{Claim, Rehearsal, claimed};
@@ -36,6 +37,6 @@ pub fn verify(settings: &Settings, what: &Verify) -> Result<(), CommandError> {
 
 fn rehearse(settings: &Settings, clock: Clock) -> Result<Rehearsal, CommandError> {
     let file = HostFile::load(&settings.state)?;
-    let identity = file.identity(&settings.state)?;
+    let (identity, _) = file.identity(&settings.state, &Credentials::from_environment())?;
     Ok(Rehearsal::of(&settings.state, &file, identity, clock).map_err(StateUnusable::from)?)
 }
