@@ -29,11 +29,17 @@ mod trust;
 use std::error::Error;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use cli::{Cli, Command, StateOptions};
 use hygiene::Memory;
 use setup::with_store;
+
+/// The command line as it is described to people: for its manual page and its completions.
+#[must_use]
+pub fn command_line() -> clap::Command {
+    Cli::command()
+}
 
 /// The program: reads the command line, does what it says, and gives the exit status.
 pub fn main() -> ExitCode {
