@@ -183,7 +183,7 @@ impl Connections {
         let pace = Arc::<Pace>::default();
         let (answering, counting) = (Arc::clone(&pace), self.counts.clone());
         let service = service_fn(move |request| {
-            let begun = std::time::Instant::now();
+            let begun = Instant::now();
             answering.begin_answering();
             let (answer, pace, counts) = (service(request), Arc::clone(&answering), counting.clone());
             async move {
