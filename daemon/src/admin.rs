@@ -24,6 +24,7 @@ use crate::intake::Shared;
 use crate::layout::RuntimeDir;
 use crate::socket::reply::{self, Reply};
 use crate::socket::request::{Rejection, check_plain_get, query};
+use crate::socket::tampering::Patrol;
 use crate::socket::{SocketReport, unresolved};
 
 /// What the admin socket answers from.
@@ -36,6 +37,7 @@ pub(crate) struct Admin {
     pub(crate) shared: Shared,
     pub(crate) sockets: watch::Receiver<Arc<SocketReport>>,
     pub(crate) memory: Memory,
+    pub(crate) patrol: Patrol,
 }
 
 /// Answers a request on the admin socket.
@@ -108,6 +110,9 @@ impl Admin {
     }
 
     async fn answer(mut self, asked: Asked) -> Reply {
+        if let Asked::Status | Asked::Resources | Asked::Resource { .. } = &asked {
+            self.patrol.refresh().await;
+        }
         match asked {
             Asked::Status => reply::json(StatusCode::OK, &self.status()),
             Asked::Resources => reply::json(StatusCode::OK, &self.resources()),

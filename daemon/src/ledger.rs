@@ -2,7 +2,7 @@
 //! Written by the intake, read by the admin socket.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use miosa_snapshot::{KeyId, Signer, Trust};
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::SetAside;
 use crate::dropped::DropReport;
 use crate::intake::Increments;
+use crate::socket::tampering::TamperReport;
 use crate::traffic::Traffic;
 
 /// The facts, shared.
@@ -32,6 +33,8 @@ pub(crate) struct Facts {
     pub(crate) alarms: BTreeMap<&'static str, u64>,
     /// When and why; for each of them.
     pub(crate) raised: BTreeMap<&'static str, Raised>,
+    /// What is other than it was made.
+    pub(crate) tampered: Arc<TamperReport>,
     /// Files that were set aside, in this run and before.
     pub(crate) set_aside: Vec<SetAside>,
     /// The version of the trust document, if one is held.
@@ -160,6 +163,14 @@ impl Ledger {
 
     pub(crate) fn set_set_aside(&self, files: Vec<SetAside>) {
         self.lock().set_aside = files;
+    }
+
+    pub(crate) fn tampered(&self) -> Arc<TamperReport> {
+        Arc::clone(&self.lock().tampered)
+    }
+
+    pub(crate) fn set_tampered(&self, report: TamperReport) {
+        self.lock().tampered = Arc::new(report);
     }
 
     pub(crate) fn set_drop(&self, report: DropReport) {

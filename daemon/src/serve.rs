@@ -32,6 +32,7 @@ use crate::settings::{Limits, Settings};
 use crate::socket::ResourceSockets;
 use crate::socket::bind::{self, BindError, SocketFile};
 use crate::socket::server::Server;
+use crate::socket::tampering::{Patrol, Register};
 use crate::stop::Stop;
 use crate::traffic::Sort;
 
@@ -154,6 +155,7 @@ impl Daemon {
 
         let (drain, draining) = watch::channel(false);
         let (report, sockets) = watch::channel(Arc::default());
+        let register = Register::default();
         let (limits, in_force) = watch::channel(settings.limits);
         let for_each_resource = |limits: &Limits| limits.resource_connections;
         let resource_server =
@@ -165,6 +167,7 @@ impl Daemon {
             resource_server,
             shared.clone(),
             report,
+            register.clone(),
             inherited,
             keeper.clone(),
         )?;
@@ -176,6 +179,9 @@ impl Daemon {
             DropDoor::open(settings.state.drop(), queue.clone(), shared.clone(), draining.clone());
         let drop_door =
             drop_door.map_err(|source| ServeError::Start { what: "the drop directory's thread", source })?;
+
+        let patrol = Patrol::start(&settings.runtime, register, shared.clone());
+        let patrol = patrol.map_err(|source| ServeError::Start { what: "the patrol's thread", source })?;
 
         let _inside = runtime.enter();
         Ok(Self {
@@ -191,6 +197,7 @@ impl Daemon {
                 shared,
                 sockets,
                 memory,
+                patrol,
             },
             queue,
             drop_door,

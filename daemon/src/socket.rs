@@ -9,6 +9,7 @@ mod resources;
 pub(crate) mod server;
 pub(crate) mod session;
 pub(crate) mod stream;
+pub(crate) mod tampering;
 mod vigil;
 
 pub(crate) use resources::{ResourceSockets, SocketReport};

@@ -29,6 +29,11 @@ pub(super) fn text(status: &StatusReport, facts: &Facts) -> String {
     page.gauge("miosad_increments", "Updates on top of the last full one", status.increments.count);
     page.gauge("miosad_resources", "Resources of the snapshot", count(status.resources));
     page.gauge("miosad_sockets_failed", "Resources without a socket", count(status.sockets_failed));
+    page.gauge(
+        "miosad_tampered",
+        "Resources and directories whose sockets were changed by somebody else",
+        count(status.tampered.len()),
+    );
     page.gauge("miosad_set_aside_files", "Kept files that did not verify", count(status.set_aside.len()));
     page.counters(
         "miosad_accepted_total",

@@ -13,6 +13,7 @@ use crate::generation::Source;
 use crate::hygiene::Memory;
 use crate::intake::{Increments, Position};
 use crate::ledger::{DoorFacts, LastRefusal};
+use crate::socket::tampering::Tampered;
 
 /// The body of `GET /v1/status`. Times are Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +60,8 @@ pub(crate) struct StatusReport {
     pub(crate) resources: usize,
     /// How many of them have no socket; `/v1/resources` says why.
     pub(crate) sockets_failed: usize,
+    /// What was changed in the directories of the sockets by somebody else.
+    pub(crate) tampered: Vec<Tampered>,
     /// Updates and trust documents accepted since the start, by what was done.
     pub(crate) accepted: BTreeMap<String, u64>,
     /// Those refused, by the name of the refusal.
@@ -109,6 +112,8 @@ pub(crate) struct ResourceLine {
     pub(crate) served: bool,
     /// Why not.
     pub(crate) error: Option<String>,
+    /// What somebody else changed in the socket's directory.
+    pub(crate) tampered: Option<Tampered>,
 }
 
 impl Admin {
@@ -143,6 +148,7 @@ impl Admin {
             serve_until: times.map(|times| times.serve_until),
             increments: facts.increments,
             resources: content.map_or(0, |content| content.state.records().resources.len()),
+            tampered: facts.tampered.values().cloned().collect(),
             sockets_failed: self.sockets.borrow().values().filter(|served| served.is_err()).count(),
             accepted: owned(facts.accepted),
             refused: owned(facts.refused),
@@ -171,6 +177,7 @@ impl Admin {
         let state = &generation.content.state;
         let Resource { tenant_id, workspace_id, project_id, kind, .. } = state.records().resources.get(id)?;
         let served = self.sockets.borrow().get(id).cloned();
+        let home = self.runtime.home(id).display().to_string();
         Some(ResourceLine {
             id: id.to_string(),
             kind: kind.as_str().to_owned(),
@@ -181,6 +188,7 @@ impl Admin {
             socket: self.runtime.resource_socket(id).display().to_string(),
             served: matches!(served, Some(Ok(()))),
             error: served.and_then(Result::err),
+            tampered: self.shared.ledger.tampered().get(&home).cloned(),
         })
     }
 }

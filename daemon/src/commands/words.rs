@@ -43,6 +43,9 @@ pub(super) fn status(report: &StatusReport) -> String {
         count => format!(", {count} of them without a socket (see `miosad resources`)"),
     };
     lines.fact("resources", format!("{}{failed}", report.resources));
+    for tampered in &report.tampered {
+        lines.fact("tampered", tampered.to_string());
+    }
     lines.counts("accepted", &report.accepted);
     lines.counts("refused", &report.refused);
     if let Some(last) = &report.last_refusal {
@@ -104,6 +107,9 @@ pub(super) fn resources(list: &ResourceList) -> String {
 fn row(resource: &ResourceLine) -> [String; 5] {
     let socket = match (&resource.error, resource.served) {
         (Some(error), _) => format!("none: {error}"),
+        (None, true) if resource.tampered.is_some() => {
+            format!("{} (tampered with: see `miosad status`)", resource.socket)
+        }
         (None, true) => resource.socket.clone(),
         (None, false) => "not yet".to_owned(),
     };
@@ -144,6 +150,7 @@ mod tests {
             socket: "/s".to_owned(),
             served: true,
             error: None,
+            tampered: None,
         };
         let list = ResourceList { resources: vec![line("sbx-1", &["r1", "r2"]), line("sandbox-long", &[])] };
         let expected = "RESOURCE      KIND     TENANT  RUNS   SOCKET\n\

@@ -21,6 +21,7 @@ use super::bind::{self, BindError, SocketFile};
 use super::home::{HomeError, Homes};
 use super::server::Server;
 use super::session::{self, Sources};
+use super::tampering::Register;
 use crate::disk::DiskError;
 use crate::failure::in_one_line;
 use crate::intake::Shared;
@@ -36,6 +37,7 @@ pub(crate) struct ResourceSockets {
     open: BTreeMap<ResourceId, OpenSocket>,
     failed: BTreeSet<ResourceId>,
     report: watch::Sender<Arc<SocketReport>>,
+    register: Register,
     /// From the process before this one; empty once a state tells which of them are of use.
     inherited: Inherited,
     keeper: Keeper,
@@ -72,6 +74,7 @@ impl ResourceSockets {
         server: Server,
         shared: Shared,
         report: watch::Sender<Arc<SocketReport>>,
+        register: Register,
         inherited: Inherited,
         keeper: Keeper,
     ) -> Result<Self, DiskError> {
@@ -85,6 +88,7 @@ impl ResourceSockets {
             open: BTreeMap::new(),
             failed: BTreeSet::new(),
             report,
+            register,
             inherited,
             keeper,
             is_short_of_room: false,
@@ -117,6 +121,7 @@ impl ResourceSockets {
             if ended.is_err() {
                 self.shared.alarm("socket_not_closed", &format!("the socket of {id} did not close"));
             }
+            self.register.forget(&id);
             Homes(&self.directory).remove(&id, &self.shared);
             self.keeper.let_go(socket.name.borrow());
         }
@@ -182,20 +187,21 @@ impl ResourceSockets {
         Homes(&self.directory).make(id, tenant_id, &self.shared)?;
         let path = self.directory.resource_socket(id);
         let name_of = |file| ListenerName::of(&path, Some(tenant_id), file);
-        let (listener, name, unkept) = match SocketFile::at(&path).map(name_of) {
-            Some(name) if let Some(listener) = self.inherited.take(&name, &path) => {
-                self.keeper.is_kept(&name);
-                (listener, name, None)
+        let (listener, file, unkept) = match SocketFile::at(&path) {
+            Some(file) if let Some(listener) = self.inherited.take(&name_of(file), &path) => {
+                self.keeper.is_kept(&name_of(file));
+                (listener, file, None)
             }
             _ => {
                 let (listener, file) = bind::bind(&path, ANYBODY_MOUNTED, None)?;
                 // Without a descriptor to spare it is served all the same.
                 let unkept = listener.try_clone().ok();
-                (listener, name_of(file), unkept)
+                (listener, file, unkept)
             }
         };
-        let served = self.serve(resource, listener);
+        let (served, name) = (self.serve(resource, listener), name_of(file));
         let task = served.map_err(|source| BindError::Refused { path, source })?;
+        self.register.expect(id, file);
         self.open.insert(id.clone(), OpenSocket { tenant: tenant_id.clone(), task, name, unkept });
         Ok(())
     }
