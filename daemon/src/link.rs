@@ -5,6 +5,7 @@ mod backoff;
 mod carry;
 pub(crate) mod lines;
 mod reporter;
+pub(crate) mod word;
 
 use std::io;
 use std::time::Duration;

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 
 use super::{Accepted, Offer, Queue, Refused, Shared, numbered};
 use crate::generation::Standing;
-use crate::ledger::Facts;
+use crate::ledger::{Facts, LinkWord};
+use crate::link::word;
 use crate::socket::reply::{self, Reply};
 use crate::socket::request::check_plain;
 
@@ -59,7 +60,13 @@ pub(crate) async fn answer(
         return reply::refuse(StatusCode::BAD_REQUEST, "bad_request", "no path here takes a query");
     }
     match (request.method(), request.uri().path()) {
-        (&Method::GET, "/v1/position") => reply::json(StatusCode::OK, &Position::now(&host_id, &shared)),
+        (&Method::GET, "/v1/position") => {
+            if let Some(word) = word::heard(request.headers()) {
+                let at = shared.clock.now().unix_ms;
+                shared.ledger.set_link(LinkWord { state: word.to_owned(), at });
+            }
+            reply::json(StatusCode::OK, &Position::now(&host_id, &shared))
+        }
         (&Method::PUT, "/v1/updates") => match receive(request, MAX_ENVELOPE_BYTES).await {
             Ok(bytes) => update_verdict(queue.offer(Offer::Update(bytes)).await, &host_id, &shared),
             Err(reply) => reply,

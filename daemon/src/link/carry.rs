@@ -1,6 +1,7 @@
 //! One session of the link: ask `serve` where it stands, open the stream from there, hand over line by
 //! line, report each verdict.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::backoff::Backoff;
 use super::lines::{Line, Lines, LinesEnd};
 use super::reporter::{self, Refusal, Standing};
+use super::word;
 use crate::client::{Answer, Client, ClientError, Connection};
 use crate::host::HostToken;
 use crate::intake::Position;
@@ -28,6 +30,8 @@ pub(super) struct Carrier {
     intake: Client,
     authorization: HeaderValue,
     patience: LinkPatience,
+    /// How the link fares, in a word that `serve` is told.
+    word: Cell<&'static str>,
 }
 
 /// Where a session begins.
@@ -112,10 +116,25 @@ impl SessionEnd {
     }
 }
 
+impl SessionEnd {
+    /// The same in a word, for whoever asks `serve` how the link fares.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Control(_) => word::UNREACHABLE,
+            Self::Refused { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. } => word::DENIED,
+            Self::Refused { .. } => word::REFUSED,
+            Self::Lines(_) | Self::Noise => word::BROKEN,
+            Self::NotKept(_) => word::NOT_KEPT,
+            Self::Useless(_) => word::USELESS,
+            Self::Intake(_) | Self::IntakeAnswer(_) | Self::NeedFull | Self::Moved => word::CONNECTING,
+        }
+    }
+}
+
 impl Carrier {
     pub(super) fn new(control: Client, intake: Client, token: &HostToken, patience: LinkPatience) -> Self {
         let authorization = token.authorization();
-        Self { control, intake, authorization, patience }
+        Self { control, intake, authorization, patience, word: Cell::new(word::CONNECTING) }
     }
 
     /// Carries until something ends the session.
@@ -133,6 +152,7 @@ impl Carrier {
             // Ends only after the other branch, which holds what it reads from.
             () = reports.as_mut() => return SessionEnd::NeedFull,
         };
+        self.word.set(end.word());
         // The last standing may not have been reported yet.
         let _in_time = timeout(LAST_REPORT, reports).await;
         end
@@ -147,6 +167,7 @@ impl Carrier {
         let mut position = self.position().await?;
         let mut stream = self.control.connect().await.map_err(SessionEnd::Control)?;
         let mut lines = self.open(&mut stream, beginning, &position).await?;
+        self.word.set(word::CONNECTED);
         tracing::info!(event = "link_up", version = position.version, "linked to the control plane");
         standings.send_replace(Some(Standing::at(&position, None)));
         let (mut useless_in_a_row, mut noise) = (0_u32, Noise::default());
@@ -213,7 +234,10 @@ impl Carrier {
 
     /// Where `serve` stands.
     async fn position(&self) -> Result<Position, SessionEnd> {
-        let answer = self.ask_intake(Method::GET, "/v1/position", Bytes::new()).await?;
+        let mut request =
+            self.intake.request(Method::GET, "/v1/position", Bytes::new()).map_err(SessionEnd::Intake)?;
+        request.headers_mut().insert(word::HEADER, HeaderValue::from_static(self.word.get()));
+        let answer = self.intake.ask(request).await.map_err(SessionEnd::Intake)?;
         serde_json::from_slice(&answer.body).ok().ok_or(SessionEnd::IntakeAnswer(answer.status))
     }
 
