@@ -21,13 +21,13 @@ pub(crate) struct Page {
 /// Every page there is.
 pub(crate) const PAGES: [Page; 3] = [
     Page {
-        file: "miosad.8",
-        text: include_str!("../manual/miosad.8"),
+        file: "miosad.1",
+        text: include_str!("../manual/miosad.1"),
         command: Some(miosad::cli::Arguments::command),
     },
     Page {
-        file: "miosa-control.8",
-        text: include_str!("../manual/miosa-control.8"),
+        file: "miosa-control.1",
+        text: include_str!("../manual/miosa-control.1"),
         command: Some(miosa_control::command_line),
     },
     Page { file: "miosa-exec.1", text: include_str!("../manual/miosa-exec.1"), command: None },
