@@ -82,7 +82,7 @@ mod tests {
     use crate::socket::bind::SocketFile;
 
     fn name(inode: u64) -> ListenerName {
-        ListenerName::of(Path::new("/x"), None, SocketFile { device: 1, inode })
+        ListenerName::of(Path::new("/x"), None, SocketFile { device: 1, inode, made: (0, 0) })
     }
 
     fn inherited(listeners: impl IntoIterator<Item = (ListenerName, UnixListener)>) -> Inherited {

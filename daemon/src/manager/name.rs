@@ -22,12 +22,12 @@ impl ListenerName {
     /// none: for the host itself. Another tenant's, or one whose file was removed since, has another
     /// name, though its path is the same.
     pub(crate) fn of(path: &Path, tenant: Option<&TenantId>, file: SocketFile) -> Self {
-        let SocketFile { device, inode } = file;
+        let SocketFile { device, inode, made: (seconds, nanos) } = file;
         let tenant = tenant.map_or("", TenantId::as_str);
         let mut sum = Context::new(&SHA256);
         sum.update(path.as_os_str().as_bytes());
         // A path has no NUL, and a tenant has none either.
-        sum.update(format!("\0{tenant}\0{device}\0{inode}").as_bytes());
+        sum.update(format!("\0{tenant}\0{device}\0{inode}\0{seconds}\0{nanos}").as_bytes());
         let sum = sum.finish();
         Self(BASE32_DNSSEC.encode(sum.as_ref().get(..NAME_BYTES).unwrap_or_default()))
     }
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn a_name_has_eight_characters_and_changes_with_all_that_it_stands_for() {
         let (one, two): (TenantId, TenantId) = ("t1".parse().unwrap(), "t2".parse().unwrap());
-        let file = SocketFile { device: 21, inode: 4_711 };
+        let file = SocketFile { device: 21, inode: 4_711, made: (1, 2) };
         let path = Path::new("/run/miosa/resources/sbx-1/miosa.sock");
         let names = [
             ListenerName::of(path, Some(&one), file),
@@ -63,6 +63,7 @@ mod tests {
             ListenerName::of(path, None, file),
             ListenerName::of(path, Some(&one), SocketFile { inode: 4_712, ..file }),
             ListenerName::of(path, Some(&one), SocketFile { device: 22, ..file }),
+            ListenerName::of(path, Some(&one), SocketFile { made: (1, 3), ..file }),
             ListenerName::of(Path::new("/run/miosa/resources/sbx-2/miosa.sock"), Some(&one), file),
         ];
         for (index, name) in names.iter().enumerate() {

@@ -64,6 +64,9 @@ pub(crate) struct SocketFile {
     pub(crate) device: u64,
     /// The file on it.
     pub(crate) inode: u64,
+    /// When it was made, as seconds and nanoseconds: some file systems give a number again at once.
+    /// Nothing but its owner's wish moves the time that a socket was last written.
+    pub(crate) made: (i64, i64),
 }
 
 impl SocketFile {
@@ -73,7 +76,13 @@ impl SocketFile {
         let directory = disk::open_directory(path.parent()?).ok()?;
         let found = fstatat(&directory, path.file_name()?, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
         let is_ours = is_socket(&found) && found.st_uid == geteuid().as_raw() && found.st_nlink == 1;
-        is_ours.then_some(Self { device: found.st_dev, inode: found.st_ino })
+        is_ours.then(|| Self::of(&found))
+    }
+
+    /// The file that was found.
+    pub(crate) fn of(found: &FileStat) -> Self {
+        let made = (found.st_mtime, found.st_mtime_nsec);
+        Self { device: found.st_dev, inode: found.st_ino, made }
     }
 }
 

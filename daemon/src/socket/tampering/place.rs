@@ -140,7 +140,7 @@ impl Looks {
         if file_type(there.st_mode) != SFlag::S_IFSOCK {
             return Ok(vec![replaced("socket", kind(there.st_mode))]);
         }
-        if self.socket != (SocketFile { device: there.st_dev, inode: there.st_ino }) {
+        if self.socket != SocketFile::of(&there) {
             return Ok(vec![replaced("socket", "another socket")]);
         }
         let gid = *self.socket_gid.get_or_insert(there.st_gid);
