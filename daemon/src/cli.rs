@@ -50,9 +50,9 @@ pub enum Command {
     /// Forget the enrollment: erase the host key, the link, the trust and every accepted update
     Unenroll,
     /// Verify, keep and serve what this host's resources start with
-    Serve,
+    Serve(Run),
     /// Carry updates from the control plane to `serve`
-    Link,
+    Link(Run),
     /// Hand an update, or a trust document, to `serve`
     Push(Push),
     /// Say what an update or a trust document is, and whether this host would accept it now
@@ -87,6 +87,14 @@ pub struct Enroll {
     /// How to print
     #[command(flatten)]
     pub print: Print,
+}
+
+/// How to run.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Run {
+    /// Only check the settings, of the command line, the environment and the configuration file
+    #[arg(long)]
+    pub check_config: bool,
 }
 
 /// What to hand over.

@@ -1,6 +1,7 @@
 //! The commands that print what a running `serve` says, or what it would say: JSON for programs, words
 //! for people. They change nothing but by handing `serve` an update; only `verify` reads a secret.
 
+mod check_config;
 mod push;
 mod verify;
 mod words;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Builder;
 
+pub use check_config::check_config;
 pub use push::push;
 pub use verify::verify;
 

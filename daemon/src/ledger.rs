@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::SetAside;
 use crate::dropped::DropReport;
 use crate::intake::Increments;
+use crate::reload::ConfigurationReport;
 use crate::socket::tampering::TamperReport;
 use crate::traffic::Traffic;
 
@@ -47,6 +48,8 @@ pub(crate) struct Facts {
     pub(crate) doors: BTreeMap<String, DoorFacts>,
     /// How the drop directory fares.
     pub(crate) drop: DropReport,
+    /// How the configuration stands.
+    pub(crate) configuration: ConfigurationReport,
     /// What stands on top of the last full update.
     pub(crate) increments: Increments,
     /// Listeners that the service manager has no room to keep over a restart.
@@ -175,6 +178,10 @@ impl Ledger {
 
     pub(crate) fn set_drop(&self, report: DropReport) {
         self.lock().drop = report;
+    }
+
+    pub(crate) fn set_configuration(&self, report: ConfigurationReport) {
+        self.lock().configuration = report;
     }
 
     pub(crate) fn set_increments(&self, increments: Increments) {

@@ -34,6 +34,7 @@ pub mod link;
 pub mod logging;
 pub mod manager;
 mod moment;
+mod reload;
 pub mod serve;
 pub mod settings;
 mod socket;

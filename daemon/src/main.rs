@@ -31,6 +31,11 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, inherited: Inherited) -> Result<(), Failure> {
     let settings = Settings::load(&arguments.options)?;
+    if let Command::Serve(run) | Command::Link(run) = &arguments.command
+        && run.check_config
+    {
+        return Ok(commands::check_config(&settings)?);
+    }
     logging::start(settings.log_level, settings.log_format);
     hygiene::seal_memory()?;
     match &arguments.command {
@@ -39,12 +44,12 @@ fn run(arguments: &Arguments, inherited: Inherited) -> Result<(), Failure> {
             enroll::enroll(&settings, how)?;
         }
         Command::Unenroll => enroll::unenroll(&settings)?,
-        Command::Serve => {
+        Command::Serve(_) => {
             hygiene::create_with_exact_modes();
             hygiene::raise_descriptor_limit()?;
             serve::run(&settings, hygiene::keep_out_of_swap(), inherited)?;
         }
-        Command::Link => link::run(&settings)?,
+        Command::Link(_) => link::run(&settings)?,
         Command::Push(what) => commands::push(&settings, what)?,
         Command::Verify(what) => {
             let _the_host_key_is_on_disk_too = hygiene::keep_out_of_swap();

@@ -1,6 +1,7 @@
 //! `miosad serve`: verifies, keeps and serves. Built first, then run; it has no network and starts
 //! no program.
 
+mod reload;
 mod runtime_dir;
 
 use std::io;
@@ -28,6 +29,7 @@ use crate::hygiene::Memory;
 use crate::intake::{self, Intake, Queue, RestoreError, Shared, Sockets};
 use crate::ledger::Ledger;
 use crate::manager::{self, Inherited, Keeper, ListenerName};
+use crate::reload::Reload;
 use crate::settings::{Limits, Settings};
 use crate::socket::ResourceSockets;
 use crate::socket::bind::{self, BindError, SocketFile};
@@ -35,6 +37,7 @@ use crate::socket::server::Server;
 use crate::socket::tampering::{Patrol, Register};
 use crate::stop::Stop;
 use crate::traffic::Sort;
+use reload::Serving;
 
 /// Why `serve` can't serve. Nothing that comes from outside, and nothing found in the cache, is here.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +88,7 @@ pub enum ServeError {
 #[error(transparent)]
 pub struct StateUnusable(#[from] RestoreError);
 
-/// Serves until SIGTERM or SIGINT, on the listeners that are `inherited` where they fit.
+/// Serves until SIGTERM or SIGINT, taking in other settings as they come, on the listeners that are `inherited` where they fit.
 ///
 /// # Errors
 /// When it can't start. Bad updates and damaged files are no reason: then it serves what it can and
@@ -93,12 +96,13 @@ pub struct StateUnusable(#[from] RestoreError);
 pub fn run(settings: &Settings, memory: Memory, inherited: Inherited) -> Result<(), ServeError> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| ServeError::Start { what: "the event loop", source })?;
-    let stop = {
+    let (stop, reload) = {
         let _inside = runtime.enter();
-        Stop::on_signals().map_err(|source| ServeError::Start { what: "handling signals", source })?
+        let signals = Stop::on_signals().and_then(|stop| Ok((stop, Reload::of(settings)?)));
+        signals.map_err(|source| ServeError::Start { what: "handling signals", source })?
     };
     let daemon = Daemon::build(settings, memory, inherited, Clock::System, runtime.handle())?;
-    runtime.block_on(daemon.run(stop));
+    runtime.block_on(daemon.run(stop, reload));
     Ok(())
 }
 
@@ -209,10 +213,10 @@ impl Daemon {
         })
     }
 
-    async fn run(self, mut stop: Stop) {
+    async fn run(self, mut stop: Stop, reload: Reload) {
         let Self {
             server,
-            limits: _limits,
+            limits,
             admin,
             admin_listener,
             intake_listener,
@@ -247,15 +251,17 @@ impl Daemon {
         let admin_door = move |request| admin::answer(admin.clone(), request);
         doors.spawn(admin_server.run(admin_listener, admin_door));
 
+        let mut serving = Serving { limits, admin: reporter.clone(), drop_door };
         tokio::select! {
             () = stop.requested() => {}
+            never = reload.run(&mut serving) => match never {},
             () = manager::pulse(|| reporter.in_short()) => {}
             () = watched.watch() => {}
         }
         manager::stopping();
         tracing::info!(event = "stopping", "finishing answers in progress");
         drain.send_replace(true);
-        drop((drop_door, watched));
+        drop((serving, watched));
         // Every server holds a receiver, the intake's thread among them through its sockets: when the
         // last is gone, so is all that worked.
         if timeout(DRAIN, drain.closed()).await.is_err() {

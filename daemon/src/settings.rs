@@ -112,7 +112,10 @@ pub(crate) struct Changes {
 #[derive(Debug, Clone)]
 struct Origin {
     options: Options,
-    /// Whether the file that is named, or the default one, was there.
+    /// The file that was named, or the default one.
+    file: PathBuf,
+    is_named: bool,
+    /// Whether it was there.
     has_file: bool,
 }
 
@@ -122,20 +125,7 @@ impl Settings {
     /// # Errors
     /// When the file was named and can't be read, or any value can't be used.
     pub fn load(options: &Options) -> Result<Self, SettingsError> {
-        let mut settings = Self::default_with(options.clone());
-        let read = file::read(settings.file());
-        let is_absent = |source: &io::Error| source.kind() == io::ErrorKind::NotFound;
-        settings.origin.has_file = match read {
-            Ok(text) => {
-                file::apply(&text, &mut settings)?;
-                true
-            }
-            Err(SettingsError::Read { source, .. }) if options.config.is_none() && is_absent(&source) => {
-                false
-            }
-            Err(error) => return Err(error),
-        };
-        settings.obey(options)
+        Self::merge(Origin::of(options))
     }
 
     /// What the same command line and environment and the file as it is now come to.
@@ -143,13 +133,13 @@ impl Settings {
     /// # Errors
     /// As [`Settings::load`].
     pub(crate) fn again(&self) -> Result<Self, SettingsError> {
-        Self::load(&self.origin.options)
+        Self::merge(self.origin.clone())
     }
 
     /// The configuration file that was named, or the default one, which need not exist.
     #[must_use]
     pub fn file(&self) -> &Path {
-        self.origin.options.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
+        &self.origin.file
     }
 
     /// Whether that file was there.
@@ -171,7 +161,7 @@ impl Settings {
     }
 
     /// These settings, less what only a restart can put in force: there, `running` has it.
-    pub(crate) fn as_far_as_possible(mut self, running: &Self) -> Self {
+    pub(crate) fn less_what_takes_a_restart(mut self, running: &Self) -> Self {
         for key in KEYS {
             if let Holds::AfterRestart(keep) = key.holds {
                 keep(&mut self, running);
@@ -180,7 +170,24 @@ impl Settings {
         self
     }
 
-    fn default_with(options: Options) -> Self {
+    fn merge(origin: Origin) -> Result<Self, SettingsError> {
+        let mut settings = Self::default_from(origin);
+        let read = file::read(settings.file());
+        let is_absent = |source: &io::Error| source.kind() == io::ErrorKind::NotFound;
+        settings.origin.has_file = match read {
+            Ok(text) => {
+                file::apply(&text, &mut settings)?;
+                true
+            }
+            Err(SettingsError::Read { source, .. }) if !settings.origin.is_named && is_absent(&source) => {
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        settings.obey()
+    }
+
+    fn default_from(origin: Origin) -> Self {
         Self {
             state: StateDir::new(DEFAULT_STATE_DIR.into()),
             runtime: RuntimeDir::new(DEFAULT_RUNTIME_DIR.into()),
@@ -188,12 +195,13 @@ impl Settings {
             log_format: LogFormat::default(),
             limits: Limits::default(),
             link: LinkPatience::default(),
-            origin: Origin { options, has_file: false },
+            origin,
         }
     }
 
     /// The command line wins.
-    fn obey(mut self, options: &Options) -> Result<Self, SettingsError> {
+    fn obey(mut self) -> Result<Self, SettingsError> {
+        let options = &self.origin.options;
         if let Some(path) = &options.state_dir {
             self.state = StateDir::new(absolute(path)?);
         }
@@ -203,6 +211,23 @@ impl Settings {
         self.log_level = options.log_level.unwrap_or(self.log_level);
         self.log_format = options.log_format.unwrap_or(self.log_format);
         Ok(self)
+    }
+}
+
+impl Origin {
+    fn of(options: &Options) -> Self {
+        let file = options.config.clone();
+        let is_named = file.is_some();
+        let file = file.unwrap_or_else(|| DEFAULT_CONFIG.into());
+        Self { options: options.clone(), file, is_named, has_file: false }
+    }
+}
+
+#[cfg(test)]
+impl Settings {
+    /// With this file in the place of the default one.
+    pub(crate) fn of_default_file(file: &Path) -> Result<Self, SettingsError> {
+        Self::merge(Origin { file: file.to_owned(), ..Origin::of(&Options::default()) })
     }
 }
 

@@ -72,6 +72,8 @@ pub(crate) struct StatusReport {
     pub(crate) doors: BTreeMap<String, DoorFacts>,
     /// How the drop directory fares.
     pub(crate) drop: DropReport,
+    /// How the configuration stands.
+    pub(crate) configuration: crate::reload::ConfigurationReport,
     /// Files in the evidence directory: envelopes that contradict each other.
     pub(crate) evidence: Vec<String>,
     /// Files that did not verify and were set aside.
@@ -155,6 +157,7 @@ impl Admin {
             last_refusal: facts.last_refusal,
             doors: facts.doors,
             drop: facts.drop,
+            configuration: facts.configuration,
             evidence: facts.evidence,
             set_aside: facts.set_aside,
             host_key: self.key_source.as_str().to_owned(),

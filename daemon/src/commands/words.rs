@@ -7,6 +7,7 @@ use crate::admin::{ResourceLine, ResourceList, StatusReport};
 use crate::dropped::LeftEntry;
 use crate::ledger::DoorFacts;
 use crate::moment::span;
+use crate::reload::ConfigurationReport;
 
 /// The status, a fact a line.
 pub(super) fn status(report: &StatusReport) -> String {
@@ -60,6 +61,17 @@ pub(super) fn status(report: &StatusReport) -> String {
     }
     for LeftEntry { file, reason } in &report.drop.left {
         lines.fact("drop left", format!("{file} ({reason})"));
+    }
+    let ConfigurationReport { file, state, problem, needs_restart, .. } = &report.configuration;
+    match (state.as_str(), problem) {
+        ("refused", Some(problem)) => {
+            lines.fact("configuration", format!("older than {file}, which is refused: {problem}"));
+        }
+        ("needs_restart", _) => {
+            let keys = needs_restart.join(", ");
+            lines.fact("configuration", format!("older than {file}: {keys} take a restart"));
+        }
+        _ => {}
     }
     for file in &report.evidence {
         lines.fact("evidence", file.clone());

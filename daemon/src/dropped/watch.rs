@@ -47,7 +47,8 @@ impl Watch {
 }
 
 impl Bell {
-    fn ring(&self) {
+    /// Something deserves a look.
+    pub(super) fn ring(&self) {
         let mut rung = self.lock();
         // Who already has news to look at need not be woken for more.
         if !rung.news {

@@ -4,7 +4,7 @@ use super::*;
 
 fn parse(text: &str) -> Result<Settings, SettingsError> {
     let options = Options { config: Some("m.toml".into()), ..Options::default() };
-    let mut settings = Settings::default_with(options);
+    let mut settings = Settings::default_from(Origin::of(&options));
     file::apply(text, &mut settings).map(|()| settings)
 }
 
@@ -167,7 +167,7 @@ fn what_only_a_restart_changes_stays_and_the_rest_is_taken() {
     let changes = running.changes(&next);
     assert_eq!(changes.at_once, ["log_level", "link.line_seconds"]);
     assert_eq!(changes.after_restart, ["state_dir", "log_format"]);
-    let taken = next.as_far_as_possible(&running);
+    let taken = next.less_what_takes_a_restart(&running);
     assert_eq!(running.changes(&taken), Changes { at_once: changes.at_once, after_restart: vec![] });
 }
 
