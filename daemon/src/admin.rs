@@ -2,6 +2,7 @@
 //! and shows no value.
 
 mod metrics;
+mod process;
 mod report;
 
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use crate::host::KeySource;
 use crate::hygiene::Memory;
 use crate::intake::Shared;
 use crate::layout::RuntimeDir;
+use crate::manager::Keeper;
+use crate::settings::Limits;
 use crate::socket::reply::{self, Reply};
 use crate::socket::request::{Rejection, check_plain_get, query};
 use crate::socket::tampering::Patrol;
@@ -37,6 +40,8 @@ pub(crate) struct Admin {
     pub(crate) shared: Shared,
     pub(crate) sockets: watch::Receiver<Arc<SocketReport>>,
     pub(crate) memory: Memory,
+    pub(crate) limits: watch::Receiver<Limits>,
+    pub(crate) keeper: Keeper,
     pub(crate) patrol: Patrol,
 }
 

@@ -10,6 +10,7 @@
 
 mod admin;
 mod age;
+mod alarms;
 mod cache;
 pub mod cli;
 mod client;

@@ -189,7 +189,12 @@ impl Daemon {
 
         let _inside = runtime.enter();
         Ok(Self {
-            server: Server::new(in_force, |limits| limits.operator_connections, draining, shared.clone()),
+            server: Server::new(
+                in_force.clone(),
+                |limits| limits.operator_connections,
+                draining,
+                shared.clone(),
+            ),
             limits,
             admin_listener: serve_on(admin_listener)?,
             intake_listener: serve_on(intake_listener)?,
@@ -201,6 +206,8 @@ impl Daemon {
                 shared,
                 sockets,
                 memory,
+                limits: in_force,
+                keeper: keeper.clone(),
                 patrol,
             },
             queue,

@@ -1,5 +1,6 @@
 //! What the admin socket tells, as its readers see it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use miosa_injector::model::{Resource, ResourceId};
@@ -7,12 +8,16 @@ use miosa_snapshot::{Age, Digest};
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
+use super::process::Process;
+use crate::alarms;
 use crate::cache::SetAside;
 use crate::dropped::DropReport;
 use crate::generation::Source;
 use crate::hygiene::Memory;
 use crate::intake::{Increments, Position};
-use crate::ledger::{DoorFacts, LastRefusal};
+use crate::ledger::{DoorFacts, LastRefusal, LinkWord, Raised, TrustTimes};
+use crate::manager::KeeperReport;
+use crate::settings::Limits;
 use crate::socket::tampering::Tampered;
 
 /// The body of `GET /v1/status`. Times are Unix milliseconds.
@@ -35,6 +40,8 @@ pub(crate) struct StatusReport {
     pub(crate) need_full_because: Option<String>,
     /// The version of the trust document.
     pub(crate) trust_version: Option<u64>,
+    /// Until when it and its signers count.
+    pub(crate) trust: Option<TrustTimes>,
     /// The snapshot's lineage of versions.
     pub(crate) epoch: Option<u64>,
     /// The snapshot's version.
@@ -50,6 +57,8 @@ pub(crate) struct StatusReport {
     pub(crate) age_seconds: Option<u64>,
     /// Whether that is longer ago than it should be.
     pub(crate) stale: bool,
+    /// When the control plane last said that it is current, by the control plane's clock.
+    pub(crate) issued_at: Option<u64>,
     /// Past this it is stale.
     pub(crate) expires_at: Option<u64>,
     /// Past this it is no longer served.
@@ -58,10 +67,14 @@ pub(crate) struct StatusReport {
     pub(crate) increments: Increments,
     /// How many resources it has.
     pub(crate) resources: usize,
+    /// How many of them have a socket.
+    pub(crate) sockets_served: usize,
     /// How many of them have no socket; `/v1/resources` says why.
     pub(crate) sockets_failed: usize,
     /// What was changed in the directories of the sockets by somebody else.
     pub(crate) tampered: Vec<Tampered>,
+    /// Which listeners outlive a restart.
+    pub(crate) listeners: Listeners,
     /// Updates and trust documents accepted since the start, by what was done.
     pub(crate) accepted: BTreeMap<String, u64>,
     /// Those refused, by the name of the refusal.
@@ -82,8 +95,48 @@ pub(crate) struct StatusReport {
     pub(crate) host_key: String,
     /// Whether all memory of `serve` is kept from swap devices.
     pub(crate) memory_locked: bool,
-    /// What needs an operator, by name.
+    /// What `miosad link` said of itself.
+    pub(crate) link: Option<LinkWord>,
+    /// The limits in force, by their names in the configuration file.
+    pub(crate) limits: BTreeMap<String, u64>,
+    /// The process of `serve`.
+    pub(crate) process: Process,
+    /// The host's clock.
+    pub(crate) now: u64,
+    /// How often an operator was called since the start, by the name of the alarm.
     pub(crate) alarms: BTreeMap<String, u64>,
+    /// When, why, and what to do about each of them; the last first.
+    pub(crate) raised: Vec<RaisedAlarm>,
+}
+
+/// An alarm, with all that an operator needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RaisedAlarm {
+    /// Its name.
+    pub(crate) alarm: String,
+    /// How often it was raised since the start.
+    pub(crate) count: u64,
+    /// When first.
+    pub(crate) first_at: u64,
+    /// When last.
+    pub(crate) last_at: u64,
+    /// What it stands for.
+    pub(crate) meaning: String,
+    /// What was said last.
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) action: String,
+}
+
+/// Listeners, and whether the service manager keeps them while the daemon restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Listeners {
+    /// How many it keeps.
+    pub(crate) kept: usize,
+    /// How many it has room for; 0: there is no service manager that keeps any.
+    pub(crate) room: usize,
+    /// How many of the resources' found no room: whoever connects to one during a restart is refused.
+    pub(crate) unkept: usize,
 }
 
 /// The body of `GET /v1/resources`.
@@ -121,12 +174,12 @@ pub(crate) struct ResourceLine {
 impl Admin {
     /// How the daemon fares.
     pub(super) fn status(&self) -> StatusReport {
-        let boot_ms = self.shared.clock.boot_ms();
+        let now = self.shared.clock.now();
         let generation = self.shared.current.generation();
         let unservable = self.unservable();
         let generation = generation.as_deref();
         let content = generation.map(|generation| &generation.content);
-        let aged = generation.map(|generation| generation.freshness.at(boot_ms));
+        let aged = generation.map(|generation| generation.freshness.at(now.boot_ms));
         let times = generation.map(|generation| generation.freshness.times());
         let position = Position::now(&self.host_id, &self.shared);
         let facts = self.shared.ledger.facts();
@@ -139,6 +192,7 @@ impl Admin {
             need_full: position.need_full,
             need_full_because: position.need_full_because,
             trust_version: facts.trust_version,
+            trust: facts.trust,
             epoch: content.map(|content| content.epoch),
             version: content.map(|content| content.version),
             digest: content.map(|content| content.digest),
@@ -146,12 +200,18 @@ impl Admin {
             confirmed: generation.is_some_and(|generation| generation.source == Source::Update),
             age_seconds: aged.map(|aged| aged.seconds),
             stale: aged.is_some_and(|aged| aged.age != Age::Fresh),
+            issued_at: times.map(|times| times.issued_at),
             expires_at: times.map(|times| times.expires_at),
             serve_until: times.map(|times| times.serve_until),
             increments: facts.increments,
             resources: content.map_or(0, |content| content.state.records().resources.len()),
             tampered: facts.tampered.values().cloned().collect(),
+            sockets_served: self.sockets.borrow().values().filter(|served| served.is_ok()).count(),
             sockets_failed: self.sockets.borrow().values().filter(|served| served.is_err()).count(),
+            listeners: {
+                let KeeperReport { kept, room } = self.keeper.report();
+                Listeners { kept, room, unkept: facts.unkept }
+            },
             accepted: owned(facts.accepted),
             refused: owned(facts.refused),
             last_refusal: facts.last_refusal,
@@ -162,6 +222,11 @@ impl Admin {
             set_aside: facts.set_aside,
             host_key: self.key_source.as_str().to_owned(),
             memory_locked: self.memory == Memory::Locked,
+            link: facts.link,
+            limits: limits_by_name(&self.limits.borrow()),
+            process: Process::this(now),
+            now: now.unix_ms,
+            raised: raised(&facts.alarms, facts.raised),
             alarms: owned(facts.alarms),
         }
     }
@@ -194,6 +259,36 @@ impl Admin {
             tampered: self.shared.ledger.tampered().get(&home).cloned(),
         })
     }
+}
+
+/// The last one first.
+fn raised(counts: &BTreeMap<&'static str, u64>, raised: BTreeMap<&'static str, Raised>) -> Vec<RaisedAlarm> {
+    let alarm = |(name, Raised { first_at, last_at, message }): (&'static str, Raised)| RaisedAlarm {
+        alarm: name.to_owned(),
+        count: counts.get(name).copied().unwrap_or_default(),
+        first_at,
+        last_at,
+        meaning: alarms::meaning(name).to_owned(),
+        message,
+        action: alarms::action(name).to_owned(),
+    };
+    let mut raised: Vec<_> = raised.into_iter().map(alarm).collect();
+    raised.sort_by_key(|alarm| Reverse(alarm.last_at));
+    raised
+}
+
+/// Under the names that the section `[limits]` of a configuration file has.
+pub(crate) fn limits_by_name(limits: &Limits) -> BTreeMap<String, u64> {
+    let Limits { resource_connections, operator_connections, header_bytes, idle, write } = *limits;
+    let whole = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let named = [
+        ("resource_connections", whole(resource_connections)),
+        ("operator_connections", whole(operator_connections)),
+        ("header_bytes", whole(header_bytes)),
+        ("idle_seconds", idle.as_secs()),
+        ("write_seconds", write.as_secs()),
+    ];
+    named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn owned(counts: BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
