@@ -41,7 +41,7 @@ pub(crate) struct StateOptions {
     #[arg(long, global = true, value_name = "URL", env = "MIOSA_CONTROL_DATABASE", hide_env_values = true)]
     pub(crate) database: Option<Database>,
     /// File of the key that all stored values are under [default: the systemd credential
-    /// `master-key`, else STATE_DIR/master.key, made at first start]
+    /// `miosa-control.master-key`, else STATE_DIR/master.key, made at first start]
     #[arg(long, global = true, value_name = "FILE", env = "MIOSA_CONTROL_MASTER_KEY")]
     pub(crate) master_key: Option<PathBuf>,
 }

@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod housekeeping;
 mod hygiene;
 mod logging;
+mod manager;
 mod metrics;
 mod ops;
 mod page;

@@ -75,10 +75,13 @@ pub(crate) fn master_key_file(options: &StateOptions) -> (PathBuf, Guard) {
         return (named.clone(), Guard::Mode);
     }
     // systemd.exec(5), LoadCredential=
-    let credential =
-        std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join("master-key"));
-    match credential.filter(|path| path.exists()) {
+    let credential = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join(MASTER_KEY));
+    // One that is there and can't be looked at is an error, not a reason to make another key.
+    match credential.filter(|path| path.try_exists().unwrap_or(true)) {
         Some(credential) => (credential, Guard::Systemd),
         None => (options.state_dir.join("master.key"), Guard::Mode),
     }
 }
+
+/// The credential with what `STATE/master.key` would hold.
+const MASTER_KEY: &str = "miosa-control.master-key";

@@ -15,7 +15,7 @@ use crate::publisher::Publisher;
 use crate::server::{Server, ServerError, load_tls};
 use crate::store::Store;
 use crate::token::NoRandomness;
-use crate::{api, housekeeping, ops};
+use crate::{api, housekeeping, manager, ops};
 
 /// Why serving failed.
 #[derive(Debug, thiserror::Error)]
@@ -68,17 +68,21 @@ pub(crate) async fn run(store: Store, options: ServeOptions, memory: Memory) -> 
     tasks.spawn(housekeeping::run(store, ending.clone()));
     tasks.spawn(app.publisher.clone().run(ending.clone()));
     tracing::info!(address = %server.address(), "listening");
+    let status = format!("listening on {}", server.address());
     tasks.spawn(server.run(api::router(app.clone()), ending.clone()));
     if let Some(server) = ops_server {
         tracing::info!(address = %server.address(), "listening for operations");
         tasks.spawn(server.run(ops::router(app), ending));
     }
 
+    manager::ready(&status);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        never = manager::pulse() => match never {},
     }
     tracing::info!("ending");
+    manager::stopping();
     end.send_replace(true);
     while let Some(task) = tasks.join_next().await {
         if let Err(error) = task {

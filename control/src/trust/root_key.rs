@@ -45,7 +45,8 @@ pub(crate) fn read(path: &Path) -> Result<SigningKey, RootKeyError> {
     let mut text = Zeroizing::new(String::with_capacity(1024));
     file.take(MAX_FILE).read_to_string(&mut text).map_err(unreadable)?;
     let pkcs8 = decode(&text).ok_or_else(|| RootKeyError::Malformed(path.to_owned()))?;
-    SigningKey::from_pkcs8(pkcs8.secret_pkcs8_der()).map_err(|source| RootKeyError::Key { path: path.to_owned(), source })
+    SigningKey::from_pkcs8(pkcs8.secret_pkcs8_der())
+        .map_err(|source| RootKeyError::Key { path: path.to_owned(), source })
 }
 
 /// Writes a root key to a new file, durably: it may be the only copy.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::backend::sqlite;
-use crate::control::Control;
+use crate::control::{Control, signal};
 
 #[test]
 fn the_first_start_makes_private_state_and_one_trust() {
@@ -102,6 +102,50 @@ fn a_missing_exposed_or_other_master_key_is_told() {
     std::fs::remove_file(&file).unwrap();
     let named = control.output(&["key", "list", "--master-key", kept.to_str().unwrap()]);
     assert!(named.status.success());
+}
+
+#[test]
+fn the_master_key_that_the_service_manager_hands_over_is_used_and_no_other_is_made() {
+    let control = Control::prepare(sqlite());
+    control.run(&["key", "list"]);
+    let credentials = control.dir.path().join("credentials");
+    std::fs::create_dir(&credentials).unwrap();
+    let credential = credentials.join("miosa-control.master-key");
+    std::fs::rename(control.state_dir().join("master.key"), &credential).unwrap();
+    // As systemd's access lists look.
+    std::fs::set_permissions(&credential, std::fs::Permissions::from_mode(0o440)).unwrap();
+    let mut command = control.command(&["key", "list"]);
+    assert!(command.env("CREDENTIALS_DIRECTORY", &credentials).status().unwrap().success());
+    assert!(!control.state_dir().join("master.key").exists());
+    assert!(!control.output(&["key", "list"]).status.success());
+}
+
+#[test]
+fn the_service_manager_is_told_of_the_start_of_every_beat_and_of_the_end() {
+    let control = Control::prepare(sqlite());
+    let manager = control.dir.path().join("notify.sock");
+    let notices = std::os::unix::net::UnixDatagram::bind(&manager).unwrap();
+    notices.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let wait_for = |notice: &str| {
+        let mut buffer = [0; 1024];
+        loop {
+            let length = notices.recv(&mut buffer).unwrap();
+            let text = std::str::from_utf8(&buffer[..length]).unwrap();
+            if text.lines().any(|line| line == notice) {
+                return text.to_owned();
+            }
+        }
+    };
+    let mut command = control.command(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("NOTIFY_SOCKET", &manager).env("WATCHDOG_USEC", "300000");
+    let mut server = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    assert!(wait_for("READY=1").contains("STATUS=listening on 127.0.0.1:"));
+    for _beat in 0..3 {
+        wait_for("WATCHDOG=1");
+    }
+    signal(&server, "TERM");
+    wait_for("STOPPING=1");
+    assert!(server.wait().unwrap().success());
 }
 
 #[test]
