@@ -5,11 +5,11 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use miosa_injector::model::{ResourceId, TenantId};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use crate::disk::{self, DiskError};
 use crate::intake::Shared;
@@ -38,9 +38,14 @@ impl Homes<'_> {
             if fs::symlink_metadata(&home).is_ok() {
                 return Err(HomeError::Occupied(home));
             }
-            symlink(tenant.as_str(), self.record(id)).map_err(|source| HomeError::Record { home, source })?;
+            let noted = symlink(tenant.as_str(), self.record(id));
+            noted.map_err(|source| HomeError::Record { home: home.clone(), source })?;
         }
-        disk::make_directory(&self.0.home(id), WALK_IN)?;
+        // Not even root may use a directory that somebody else can change at any time, or set its mode.
+        if fs::symlink_metadata(&home).is_ok_and(|there| there.uid() != geteuid().as_raw()) {
+            return Err(HomeError::Foreign(home));
+        }
+        disk::make_directory(&home, WALK_IN)?;
         Ok(())
     }
 
@@ -88,6 +93,9 @@ pub(super) enum HomeError {
     /// What another resource of this id had can't be moved out of the way.
     #[error("cannot make {0}: another resource's directory is in its place; remove it")]
     Occupied(PathBuf),
+    /// Somebody gave it away.
+    #[error("cannot use {0}: it belongs to another user; end what runs in its sandbox, and remove it")]
+    Foreign(PathBuf),
     /// It can't be kept whose it is.
     #[error("cannot note whose {home} is")]
     Record {

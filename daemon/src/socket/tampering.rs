@@ -121,8 +121,8 @@ impl Round {
         let now = self.shared.clock.now();
         let mut report = self.place.look_around();
         // Where the way to all of them is lost, nothing more is to be said of each.
-        if report.is_empty() {
-            report = self.look_at_each(now.unix_ms);
+        if self.place.is_there(&report) {
+            report.append(&mut self.look_at_each(now.unix_ms));
         }
         self.tell(report);
         now.boot_ms
@@ -180,3 +180,180 @@ const REFRESH: Duration = Duration::from_secs(1);
 
 /// Who comes when that many wait sees the last look.
 const REQUESTS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+    use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::socket::bind;
+    use crate::socket::home::Homes;
+
+    struct Fixture {
+        root: tempfile::TempDir,
+        round: Round,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            crate::hygiene::create_with_exact_modes();
+            let root = tempfile::tempdir().unwrap();
+            fs::set_permissions(root.path(), fs::Permissions::from_mode(0o750)).unwrap();
+            let directory = RuntimeDir::new(root.path().to_owned());
+            Homes(&directory).prepare().unwrap();
+            let shared = Shared { current: Arc::default(), ledger: Arc::default(), clock: Clock::System };
+            bind::bind(&directory.admin_socket(), 0o660, None).unwrap();
+            let place = RuntimePlace::open(&directory).unwrap();
+            let register = Register::default();
+            let round = Round { place, register, looks: BTreeMap::new(), found: BTreeMap::new(), shared };
+            let fixture = Self { root, round };
+            fixture.place("sbx-1");
+            fixture
+        }
+
+        fn place(&self, id: &str) {
+            let directory = RuntimeDir::new(self.root.path().to_owned());
+            let id: ResourceId = id.parse().unwrap();
+            let shared = &self.round.shared;
+            Homes(&directory).make(&id, &"t1".parse().unwrap(), shared).unwrap();
+            let (_listener, file) = bind::bind(&directory.resource_socket(&id), 0o666, None).unwrap();
+            self.round.register.expect(&id, file);
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.root.path().join(name)
+        }
+
+        fn home(&self, name: &str) -> PathBuf {
+            self.path("resources/sbx-1").join(name)
+        }
+
+        /// What a look finds, and how many alarms were raised up to then.
+        fn look(&mut self) -> (Vec<String>, u64) {
+            self.round.look();
+            let facts = self.round.shared.ledger.facts();
+            let found = facts.tampered.values().flat_map(|tampered| &tampered.found);
+            let alarms = facts.alarms.get("socket_tampered").copied().unwrap_or_default();
+            (found.map(|finding| finding.message.clone()).collect(), alarms)
+        }
+    }
+
+    fn told<const N: usize>(messages: [&str; N], alarms: u64) -> (Vec<String>, u64) {
+        (messages.map(str::to_owned).to_vec(), alarms)
+    }
+
+    #[test]
+    fn what_is_as_it_was_made_is_no_finding_whatever_its_owner_does() {
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.look(), told([], 0));
+        fixture.place("sbx-2");
+        assert_eq!(fixture.look(), told([], 0));
+        let id = "sbx-2".parse().unwrap();
+        fixture.round.register.forget(&id);
+        fs::remove_dir_all(fixture.path("resources/sbx-2")).unwrap();
+        assert_eq!(fixture.look(), told([], 0));
+        fixture.place("sbx-2");
+        assert_eq!(fixture.look(), told([], 0));
+    }
+
+    #[test]
+    fn every_change_of_a_socket_is_told_once_and_again_when_it_changes() {
+        let mut fixture = Fixture::new();
+        let socket = fixture.home("miosa.sock");
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).unwrap();
+        let changed = "the socket has mode 600, not 666";
+        assert_eq!(fixture.look(), told([changed], 1));
+        assert_eq!(fixture.look(), told([changed], 1));
+        fs::hard_link(&socket, fixture.home("second")).unwrap();
+        let (linked, planted) = ("the socket has 2 names", "holds a socket named \"second\"");
+        assert_eq!(fixture.look(), told([changed, linked, planted], 2));
+        fs::remove_file(fixture.home("second")).unwrap();
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(fixture.look(), told([], 2));
+        fs::rename(&socket, fixture.home("away")).unwrap();
+        let gone = "the socket is gone";
+        assert_eq!(fixture.look(), told([gone, "holds a socket named \"away\""], 3));
+        let _theirs = UnixListener::bind(&socket).unwrap();
+        let another = "another socket is in the place of the socket";
+        assert_eq!(fixture.look(), told([another, "holds a socket named \"away\""], 4));
+        fs::remove_file(fixture.home("away")).unwrap();
+        fs::remove_file(&socket).unwrap();
+        symlink("../../admin.sock", &socket).unwrap();
+        let (link, leads) = (
+            "a symbolic link is in the place of the socket",
+            "holds a symbolic link to \"/var/run/docker.sock\" named \"x\"",
+        );
+        assert_eq!(fixture.look(), told([link], 5));
+        symlink("/var/run/docker.sock", fixture.home("x")).unwrap();
+        assert_eq!(fixture.look(), told([link, leads], 6));
+    }
+
+    #[test]
+    fn another_owner_is_told() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.look(), told([], 0));
+        chown(fixture.home("miosa.sock"), Some(4_711), Some(4_712)).unwrap();
+        chown(fixture.home(""), Some(4_711), None).unwrap();
+        let (messages, alarms) = fixture.look();
+        assert_eq!(alarms, 1);
+        assert_eq!(
+            messages,
+            [
+                "the directory belongs to user 4711, not 0",
+                "the socket belongs to user 4711, not 0",
+                "the socket belongs to group 4712, not 0"
+            ]
+        );
+    }
+
+    #[test]
+    fn of_a_crowd_that_was_planted_a_few_are_named() {
+        let mut fixture = Fixture::new();
+        for number in 0..500 {
+            fs::create_dir(fixture.home(&format!("d{number:03}"))).unwrap();
+        }
+        let (messages, alarms) = fixture.look();
+        assert_eq!((messages.len(), alarms), (9, 1));
+        assert_eq!(messages.last().unwrap(), "holds more than that");
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_or_another_one_is_told() {
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.look(), told([], 0));
+        let home = fixture.home("");
+        fs::rename(&home, fixture.path("resources/.moved")).unwrap();
+        assert_eq!(fixture.look(), told(["the directory is gone"], 1));
+        fs::create_dir(&home).unwrap();
+        assert_eq!(fixture.look(), told(["another directory is in the place of the directory"], 2));
+        fs::remove_dir(&home).unwrap();
+        symlink(".moved", fixture.path("resources/sbx-1")).unwrap();
+        assert_eq!(fixture.look(), told(["a symbolic link is in the place of the directory"], 3));
+    }
+
+    #[test]
+    fn the_way_to_all_of_them_is_looked_at_too() {
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.look(), told([], 0));
+        fs::remove_file(fixture.path("admin.sock")).unwrap();
+        assert_eq!(fixture.look(), told(["the socket is gone"], 1));
+        fs::rename(fixture.path("resources"), fixture.path("former")).unwrap();
+        assert_eq!(fixture.look(), told(["the socket is gone", "the directory is gone"], 2));
+        symlink("former", fixture.path("resources")).unwrap();
+        let link = "a symbolic link is in the place of the directory";
+        assert_eq!(fixture.look(), told(["the socket is gone", link], 3));
+        fs::set_permissions(fixture.root.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let open = "the directory has mode 777: others may write it";
+        assert_eq!(fixture.look(), told([open, "the socket is gone", link], 4));
+        fs::remove_dir_all(fixture.root.path()).unwrap();
+        let gone = "the directory is gone";
+        assert_eq!(fixture.look(), told([gone, "the socket is gone", gone, gone], 7));
+    }
+}

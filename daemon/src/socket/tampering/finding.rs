@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_name_that_was_planted_writes_no_line_of_its_own() {
-        assert_eq!(shown(b"x\nalarm \x1b[31m\xff"), r#""x\nalarm \u{1b}[31m\u{fffd}""#);
+        assert_eq!(shown(b"x\nalarm \x1b[31m\xff"), "\"x\\nalarm \\u{1b}[31m\u{fffd}\"");
         assert_eq!(shown(&[b'x'; 255]), format!("\"{}\"…", "x".repeat(60)));
     }
 }

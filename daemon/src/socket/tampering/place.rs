@@ -91,6 +91,17 @@ impl RuntimePlace {
         report
     }
 
+    /// Whether the directories of resources are where they belong, by what was found around.
+    pub(super) fn is_there(&self, around: &TamperReport) -> bool {
+        let lost = [self.directory.path().to_owned(), self.directory.resources()].into_iter().any(|path| {
+            let found = around.get(&path.display().to_string());
+            found.is_some_and(|tampered| {
+                tampered.found.iter().any(|finding| finding.what != DIRECTORY_CHANGED)
+            })
+        });
+        !lost
+    }
+
     /// What is wrong in a resource's directory. An error says nothing of it: it could not be looked at.
     pub(super) fn look_at(
         &self,
@@ -319,6 +330,9 @@ fn planted_kind(kind: Option<Type>) -> &'static str {
         None => "something",
     }
 }
+
+/// Of a directory that is still the same one.
+const DIRECTORY_CHANGED: &str = "directory_changed";
 
 /// As they are made.
 const HOME_MODE: u32 = 0o755;
