@@ -7,6 +7,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 DIST := $(CURDIR)/target/dist
 TOOLS := $(CURDIR)/.tools
+DEBS := $(CURDIR)/target/deb
 VENV := $(CURDIR)/target/venv
 ARCH := $(shell uname -m)
 CARGO_DENY_VERSION := 0.20.2
@@ -18,7 +19,7 @@ SHIM_TARGET := $(ARCH)-unknown-linux-musl
 SHIM_FALLBACK := $(ARCH)-unknown-linux-gnu
 CARGO_SHIM := env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS $(CARGO)
 
-.PHONY: help build test check demo bench vectors fuzz deps clean daemons shim cargo-deny cargo-fuzz
+.PHONY: help build deb test check demo bench vectors fuzz deps clean daemons shim cargo-deny cargo-fuzz
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,8 +27,14 @@ help: ## List these targets
 build: daemons shim ## Build the finished programs into target/dist
 	@ls -l $(DIST) | awk 'NR > 1 { printf "%10d bytes  target/dist/%s\n", $$5, $$9 }'
 
-test: deps build $(VENV)/complete ## Run every test, the end-to-end ones with the programs of target/dist included
-	MIOSA_BIN_DIR=$(DIST) MIOSA_TEST_PYTHON=$(VENV)/bin/python MIOSA_TEST_POSTGRES=required \
+# With DIST=FOLDER from programs that are there already; with DEB_VERSION=VERSION as another version.
+deb: $(if $(filter command,$(origin DIST)),,build) ## Build the Debian packages into target/deb
+	@tests/requirements.sh packages
+	packaging/build.sh $(DIST) $(DEBS) $(DEB_VERSION)
+	@ls -l $(DEBS) | awk 'NR > 1 { printf "%10d bytes  target/deb/%s\n", $$5, $$9 }'
+
+test: deps build deb $(VENV)/complete ## Run every test, those with the programs of target/dist and the packages included
+	MIOSA_BIN_DIR=$(DIST) MIOSA_DEB_DIR=$(DEBS) MIOSA_TEST_PYTHON=$(VENV)/bin/python MIOSA_TEST_POSTGRES=required \
 	    $(CARGO) test --workspace --locked --no-fail-fast
 
 check: cargo-deny ## Check format, lints, documentation, dependencies and licences

@@ -62,7 +62,8 @@ set_version() {
 }
 
 build() {
-    (cd "$tree" && dpkg-buildpackage --build=binary --unsigned-changes --unsigned-buildinfo) \
+    # What is needed was looked for by tests/requirements.sh; a compiler is not.
+    (cd "$tree" && dpkg-buildpackage --build=binary --no-check-builddeps --unsigned-changes --unsigned-buildinfo) \
         >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; fail "the packages can't be built"; }
 }
 
