@@ -28,6 +28,7 @@ pub(crate) use tls::{TlsError, connector};
 use endpoint::Target;
 
 /// How to reach one server.
+#[derive(Clone)]
 pub(crate) struct Client {
     endpoint: Endpoint,
     tls: Option<TlsConnector>,

@@ -5,21 +5,25 @@ mod backoff;
 mod carry;
 pub(crate) mod lines;
 mod reporter;
+mod route;
 pub(crate) mod word;
 
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
+use tokio::sync::watch;
 
-use crate::client::{Client, Endpoint, EndpointError, TlsError};
-use crate::credentials::Credentials;
+use crate::client::{EndpointError, TlsError};
 use crate::failure::in_one_line;
-use crate::host::{HostError, LinkFile};
+use crate::host::HostError;
+use crate::reload::Reload;
 use crate::settings::Settings;
 use crate::stop::Stop;
 use backoff::Backoff;
-use carry::{Beginning, Carrier, SessionEnd};
+use carry::{Beginning, SessionEnd};
+use route::{Linking, Route, diverted};
 
 /// Why `link` can't start. Once started it tries until it is stopped.
 #[derive(Debug, thiserror::Error)]
@@ -43,25 +47,21 @@ pub enum LinkError {
     Start(#[source] io::Error),
 }
 
-/// Carries updates until SIGTERM or SIGINT.
+/// Carries updates until SIGTERM or SIGINT, taking in other settings as they come.
 ///
 /// # Errors
 /// When it can't start.
 pub fn run(settings: &Settings) -> Result<(), LinkError> {
-    let LinkFile { control, ca, token } = LinkFile::find(&settings.state, &Credentials::from_environment())?;
-    let endpoint =
-        Endpoint::parse(&control).map_err(|source| LinkError::Url { url: control.clone(), source })?;
-    let patience = settings.link;
-    let control = Client::new(endpoint, ca.as_deref())?.within_limits(patience.connect, MAX_ANSWER_BYTES);
-    let intake = Client::unix(settings.runtime.intake_socket());
-    let carrier = Carrier::new(control, intake, &token, patience);
-
     let runtime = Builder::new_current_thread().enable_all().build().map_err(LinkError::Start)?;
     runtime.block_on(async {
         let mut stop = Stop::on_signals().map_err(LinkError::Start)?;
+        let reload = Reload::of(settings).map_err(LinkError::Start)?;
+        let (routes, route) = watch::channel(Rc::new(Route::find(settings)?));
+        let mut linking = Linking { settings: settings.clone(), routes };
         tokio::select! {
             () = stop.requested() => tracing::info!(event = "stopping", "closing the link"),
-            () = keep_linked(&carrier, Backoff::new(patience.retry)) => {}
+            never = reload.run(&mut linking) => match never {},
+            () = follow(route) => {}
         }
         Ok(())
     })
@@ -77,13 +77,28 @@ impl LinkError {
     }
 }
 
+/// Never returns: where the link leads elsewhere, what it was at is left at once.
+async fn follow(route: watch::Receiver<Rc<Route>>) {
+    loop {
+        tokio::select! {
+            () = keep_linked(&route) => {}
+            () = diverted(route.clone()) => {
+                tracing::info!(event = "enrollment_changed", "linking anew, as link.json has it now");
+            }
+        }
+    }
+}
+
 /// Never returns: whatever ends a session, another one begins after a pause that grows while none
 /// brings anything.
-async fn keep_linked(carrier: &Carrier, mut backoff: Backoff) {
+async fn keep_linked(route: &watch::Receiver<Rc<Route>>) {
+    let mut backoff = Backoff::new(route.borrow().longest_pause);
     let mut beginning = Beginning::Position;
     let mut is_serve_missing = false;
     loop {
-        let end = carrier.session(beginning, &mut backoff).await;
+        let now = Rc::clone(&route.borrow());
+        backoff.limit(now.longest_pause);
+        let end = now.carrier.session(beginning, &mut backoff).await;
         if matches!(end, SessionEnd::Moved) {
             tracing::info!(event = "moved", "`miosad serve` was restarted or fed by hand; linking anew");
             beginning = Beginning::Position;
@@ -117,9 +132,6 @@ async fn keep_linked(carrier: &Carrier, mut backoff: Backoff) {
         tokio::time::sleep(pause).await;
     }
 }
-
-/// For an answer to a report, of which only the status counts.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// How often `serve` is looked for while it is not there: a restart of it costs no more.
 const SERVE_PAUSE: Duration = Duration::from_secs(1);

@@ -18,6 +18,12 @@ impl Backoff {
         Self { bound: FIRST, longest, random: SystemRandom::new() }
     }
 
+    /// Pauses of at most `longest` from here on.
+    pub(super) fn limit(&mut self, longest: Duration) {
+        self.longest = longest;
+        self.bound = self.bound.min(longest);
+    }
+
     /// Something was achieved: the next pause is short again.
     pub(super) fn reset(&mut self) {
         self.bound = FIRST;

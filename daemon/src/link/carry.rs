@@ -137,6 +137,22 @@ impl Carrier {
         Self { control, intake, authorization, patience, word: Cell::new(word::CONNECTING) }
     }
 
+    /// The same with other times to wait.
+    pub(super) fn with_patience(&self, patience: LinkPatience, max_answer_bytes: usize) -> Self {
+        Self {
+            control: self.control.clone().within_limits(patience.connect, max_answer_bytes),
+            intake: self.intake.clone(),
+            authorization: self.authorization.clone(),
+            patience,
+            word: self.word.clone(),
+        }
+    }
+
+    /// How the link fares, in a word.
+    pub(super) fn word(&self) -> &'static str {
+        self.word.get()
+    }
+
     /// Carries until something ends the session.
     pub(super) async fn session(&self, beginning: Beginning, backoff: &mut Backoff) -> SessionEnd {
         let (standings, receiver) = watch::channel(None);
