@@ -19,6 +19,8 @@ curl --version                      | curl
 unshare --version                   | util-linux
 runc --version                      | runc
 bwrap --version                     | bubblewrap
+runsc --version                     | runsc
+systemd-nspawn --version            | systemd-container
 strace --version                    | strace
 faketime --version                  | faketime
 openssl version                     | openssl
