@@ -3,6 +3,8 @@
 //! for it.
 
 mod join;
+mod next;
+mod owner;
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -16,6 +18,7 @@ use nix::fcntl::Flock;
 use zeroize::Zeroizing;
 
 pub(crate) use join::{Join, JoinError};
+pub(crate) use owner::OwnerError;
 
 use crate::cli::{Enroll, Print};
 use crate::client::{EndpointError, TlsError};
@@ -49,6 +52,9 @@ pub enum EnrollError {
     /// The exchange with the control plane.
     #[error(transparent)]
     Join(#[from] JoinError),
+    /// The user that the state directory belongs to.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
     /// A file.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -74,6 +80,7 @@ pub enum EnrollError {
 pub fn enroll(settings: &Settings, how: &Enroll) -> Result<(), EnrollError> {
     let state = &settings.state;
     let way = Way::read(how)?;
+    owner::become_owner(state.path())?;
     let _lock = prepare(state)?;
     let key = HostPrivateKey::generate()?;
     host::store_key(state, &key)?;
@@ -83,7 +90,9 @@ pub fn enroll(settings: &Settings, how: &Enroll) -> Result<(), EnrollError> {
     };
     Floors::new(state.floors()).write(&GROUND)?;
     host.store(state)?;
-    print(&host, &key.public(), how)
+    print(&host, &key.public(), how)?;
+    next::say(state.path(), how.control.is_some());
+    Ok(())
 }
 
 /// How this machine becomes a host: all that can be checked before anything is written, is.
@@ -120,6 +129,7 @@ pub fn unenroll(settings: &Settings) -> Result<(), EnrollError> {
     if !state.path().exists() {
         return Ok(());
     }
+    owner::become_owner(state.path())?;
     let _lock = lock(state)?;
     // Secrets first; `host.json` last, so that what was begun can be finished.
     disk::remove_entry(&state.host_key())?;

@@ -3,7 +3,7 @@
 
 use nix::errno::Errno;
 use nix::libc::MCL_ONFAULT;
-use nix::sys::mman::{MlockAllFlags, mlockall};
+use nix::sys::mman::{MlockAllFlags, mlockall, munlockall};
 use nix::sys::prctl;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
@@ -44,6 +44,14 @@ pub fn keep_out_of_swap() -> Memory {
     match lock_all_memory() {
         Ok(()) => Memory::Locked,
         Err(_not_allowed) => Memory::Swappable,
+    }
+}
+
+/// Before root becomes another user, under whose limit of locked memory none could be taken any more: the
+/// limit is lifted, or where root may not do that, the memory unlocked.
+pub(crate) fn lock_memory_without_privilege() {
+    if setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).is_err() {
+        let _never_locked = munlockall();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Becoming a host and ceasing to be one, and starting on what is not right.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use crate::host::{Host, write};
 use crate::publisher::resources;
@@ -72,7 +73,7 @@ fn a_bad_configuration_is_refused_with_file_line_and_key() {
     let failed = host.run(&["serve"]);
     assert_eq!(failed.status.code(), Some(78));
     let error = error(&failed);
-    assert!(error.contains("miosad.toml line 2, key log_levl: unknown field"), "{error}");
+    assert!(error.contains("miosad.toml line 2, key log_levl: there is no such key"), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
     let missing = host.command(&["status"]).env("MIOSAD_CONFIG", "/no/such/file").output().unwrap();
     assert_eq!(missing.status.code(), Some(78));
@@ -84,10 +85,61 @@ fn a_lost_key_is_told_with_what_to_do() {
     fs::remove_file(host.state("host.key")).unwrap();
     let failed = host.run(&["serve"]);
     assert_eq!(failed.status.code(), Some(78));
+    let wanted =
+        "host.key, nor a credential `miosad.host-key`: put it back from a backup, or run `miosad unenroll`";
+    assert!(error(&failed).contains(wanted), "{failed:?}");
+}
+
+#[test]
+fn a_key_that_the_service_manager_hands_over_is_used_and_a_wrong_one_is_named() {
+    let mut host = Host::enrolled();
+    let credential = host.path("credentials").join("miosad.host-key");
+    fs::create_dir(host.path("credentials")).unwrap();
+    fs::rename(host.state("host.key"), &credential).unwrap();
+    let directory = host.path("credentials");
+    host.start_with(&format!("export CREDENTIALS_DIRECTORY={}", directory.display()));
+    assert_eq!(host.status()["host_key"], "credential");
+    host.stop();
+    write(&credential, b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n");
+    let failed = host.command(&["serve"]).env("CREDENTIALS_DIRECTORY", directory).output().unwrap();
+    assert_eq!(failed.status.code(), Some(78));
     assert!(
-        error(&failed).contains("host.key: put it back from a backup, or run `miosad unenroll`"),
+        error(&failed).starts_with("miosad: cannot use the credential `miosad.host-key`: "),
         "{failed:?}"
     );
+}
+
+#[test]
+fn root_enrolls_as_the_user_that_the_state_directory_belongs_to() {
+    let host = Host::blank();
+    let state = host.path("state");
+    fs::create_dir(&state).unwrap();
+    // Whoever runs the tests else can only do what root does for them.
+    let of_tests = nix::unistd::geteuid();
+    let (user, group) = if of_tests.is_root() {
+        (4_711, 4_712)
+    } else {
+        (of_tests.as_raw(), nix::unistd::getegid().as_raw())
+    };
+    std::os::unix::fs::chown(&state, Some(user), Some(group)).unwrap();
+    for path in [host.path(""), state.clone()] {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
+    }
+    fs::set_permissions(&state, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let trust = host.path("trust.json");
+    write(&trust, &host.publisher.trust(1));
+    // For root's eyes only: it is read before root is root no more.
+    fs::set_permissions(&trust, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let enrolled = host.run(&["enroll", "--host-id", "host_1", "--trust", trust.to_str().unwrap()]);
+    assert!(enrolled.status.success(), "{enrolled:?}");
+    let written: Vec<_> = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(written.len() >= 5, "{written:?}");
+    for path in written {
+        let made = fs::symlink_metadata(&path).unwrap();
+        assert_eq!((made.uid(), made.gid()), (user, group), "{}", path.display());
+    }
+    assert!(host.run(&["unenroll"]).status.success());
+    assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
 }
 
 #[test]
