@@ -4,6 +4,7 @@
 
 mod cgroup;
 mod console;
+mod control;
 mod disk;
 mod packages;
 mod published;
@@ -16,9 +17,11 @@ use std::process::{Command, Output, Stdio};
 use crate::http::Endpoint;
 use crate::program::{Program, eventually};
 
+pub use control::ControlPlane;
 pub use disk::Disk;
 pub use packages::{Package, packages};
 pub use published::Published;
+pub use root_fs::root_fs;
 pub use sandbox::{Heard, Insistent, Sandbox};
 
 /// A booted machine. It is switched off, as by pulling the plug, on drop.
@@ -138,8 +141,8 @@ impl Machine {
     pub fn attempt(&self, line: &str) -> Output {
         let mut command = Command::new("timeout");
         command.args(["--kill-after=5", "60", "nsenter", "--target", &self.pid().to_string()]);
-        command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wd=/", "--"]);
-        command.args(["/usr/bin/env", "-i", PATH, "LC_ALL=C.UTF-8", "/bin/sh", "-c", line]);
+        command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"]);
+        command.args(["/usr/bin/env", "-i", "--chdir=/", PATH, "LC_ALL=C.UTF-8", "/bin/sh", "-c", line]);
         command.stdin(Stdio::null()).output().expect("run a command on the machine")
     }
 

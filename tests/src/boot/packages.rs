@@ -85,7 +85,7 @@ impl Machine {
             fs::copy(&package.file, file).expect("copy a package onto the machine");
         }
         self.run(
-            "DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-download --allow-downgrades \
+            "DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --allow-downgrades \
              /var/tmp/packages/*.deb && rm -r /var/tmp/packages",
         );
     }

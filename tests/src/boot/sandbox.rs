@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -58,7 +57,7 @@ impl Machine {
     /// When the folder can't be mounted.
     #[must_use]
     pub fn sandbox(&self, resource: &str) -> Sandbox<'_> {
-        let script = r#"mount --bind "/run/miosa/resources/$1" /run/miosa \
+        let script = r#"cd / && mount --bind "/run/miosa/resources/$1" /run/miosa \
             && mount -o remount,bind,ro,nosuid,nodev,noexec /run/miosa && echo mounted && exec sleep infinity"#;
         let mut command = Command::new("setpriv");
         command.args([
@@ -123,7 +122,7 @@ impl Sandbox<'_> {
             "--wd=/",
             "--",
         ]);
-        command.args(["/usr/bin/env", "-i", super::PATH, "/bin/sh", "-c", line]);
+        command.args(["/usr/bin/env", "-i", "--chdir=/", super::PATH, "/bin/sh", "-c", line]);
         command.output().expect("run a command in the sandbox")
     }
 
@@ -189,7 +188,7 @@ fn connect_again_and_again(
     let mut heard = Heard::default();
     while !stop.load(Ordering::Relaxed) {
         let start = Instant::now();
-        match UnixStream::connect(socket) {
+        match ask(socket) {
             Ok(stream) => send.send((start, stream)).expect("the reading half"),
             Err(error) => *heard.refused.entry(error.to_string()).or_default() += 1,
         }
@@ -205,12 +204,12 @@ fn read_each(
 ) -> Heard {
     let mut heard = Heard::default();
     while let Ok((start, stream)) = receive.recv() {
-        let mut exchange = exchange(stream);
-        while exchange.is_none() && start.elapsed() < PATIENCE {
+        let mut answer = whole_answer(stream);
+        while answer.is_none() && start.elapsed() < PATIENCE {
             heard.cut += 1;
-            exchange = UnixStream::connect(socket).ok().and_then(self::exchange);
+            answer = ask(socket).ok().and_then(whole_answer);
         }
-        match exchange.as_deref().map(version) {
+        match answer.as_deref().map(version) {
             Some(Ok(version)) => drop(heard.versions.insert(version)),
             Some(Err(strange)) => *heard.strange.entry(strange).or_default() += 1,
             None => *heard.strange.entry("no answer, however often".to_owned()).or_default() += 1,
@@ -222,13 +221,19 @@ fn read_each(
     heard
 }
 
-/// The whole answer; none when the connection was cut before its end.
-fn exchange(mut stream: UnixStream) -> Option<Vec<u8>> {
+/// Connects and asks at once: the kernel takes both for a listener that nobody serves just now.
+fn ask(socket: &Path) -> std::io::Result<UnixStream> {
+    let mut stream = UnixStream::connect(socket)?;
+    // Whoever ends in between cuts it, which shows in the answer.
+    let _cut = stream.write_all(b"GET /v1/resolve HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    Ok(stream)
+}
+
+/// None when the connection was cut before the answer's end.
+fn whole_answer(mut stream: UnixStream) -> Option<Vec<u8>> {
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.write_all(b"GET /v1/resolve HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
-    let _gone = stream.shutdown(Shutdown::Both);
     answer.ends_with(b"}").then_some(answer)
 }
 
