@@ -149,8 +149,8 @@ impl Generation {
 impl Content {
     /// The state that `update` made, on top of `base`; a full one stands on nothing.
     pub(crate) fn new(state: State, update: &Verified, base: Option<&Self>) -> Self {
-        let answers = Answers::for_resources(state.records().resources.keys());
         let Statement { epoch, version, .. } = *update.statement();
+        let answers = Answers::for_resources(state.records().resources.keys(), epoch, version);
         let mut words = base.map(|base| base.words.clone()).unwrap_or_default();
         let mut word = Word::of(update, base.map(|base| &base.state).into_iter().chain([&state]));
         if let Some(earlier) = words.remove(&word.signer) {

@@ -28,6 +28,7 @@ pub(crate) use refused::Refused;
 pub(crate) use rehearsal::{Claimed, Rehearsal};
 pub(crate) use restore::RestoreError;
 
+use crate::access::AccessLog;
 use crate::age::Freshness;
 use crate::cache::Cache;
 use crate::clock::{Clock, Now};
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) current: Arc<Current>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) clock: Clock,
+    pub(crate) access: AccessLog,
 }
 
 /// Everything it takes to accept an update. There is one, and it is on one thread.

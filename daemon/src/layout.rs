@@ -61,6 +61,11 @@ impl StateDir {
         self.0.join("drop")
     }
 
+    /// The access log.
+    pub(crate) fn access(&self) -> PathBuf {
+        self.0.join("access")
+    }
+
     /// Envelopes that contradict each other.
     pub(crate) fn evidence(&self) -> PathBuf {
         self.0.join("evidence")

@@ -8,6 +8,7 @@
 //! Deliberately absent: what a profile or a variable means (`miosa-injector`), how an update is
 //! sealed, signed and ordered (`miosa-snapshot`), and any TCP listener.
 
+mod access;
 mod admin;
 mod age;
 mod alarms;

@@ -16,6 +16,12 @@ pub(crate) fn rfc3339(unix_ms: u64) -> String {
     time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{unix_ms} ms after 1970"))
 }
 
+/// The time that RFC 3339 text tells, in Unix milliseconds; none for what is no such text.
+pub(crate) fn parse(text: &str) -> Option<u64> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    u64::try_from(time.unix_timestamp_nanos() / 1_000_000).ok()
+}
+
 /// How far a time is from now: `3 min ago`, `in 12 days`, `now`.
 pub(crate) fn apart(unix_ms: u64, now_ms: u64) -> String {
     match unix_ms.abs_diff(now_ms) / 1_000 {
@@ -45,6 +51,9 @@ mod tests {
     fn times_are_told_in_utc() {
         assert_eq!(rfc3339(1_800_000_000_000), "2027-01-15T08:00:00Z");
         assert_eq!(rfc3339(1_800_000_000_123), "2027-01-15T08:00:00.123Z");
+        assert_eq!(parse("2027-01-15T08:00:00.123Z"), Some(1_800_000_000_123));
+        assert_eq!(parse("2027-01-15T09:00:00+01:00"), Some(1_800_000_000_000));
+        assert_eq!([parse("never"), parse("2027-01-15"), parse("1969-01-01T00:00:00Z")], [None; 3]);
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
         assert_eq!(rfc3339(MAX_NUMBER), "never");
         assert_eq!(rfc3339(MAX_NUMBER - 1), format!("{} ms after 1970", MAX_NUMBER - 1));

@@ -17,17 +17,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::access::{AccessLog, AccessWriter};
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::credentials::Credentials;
 use crate::disk::{self, DiskError};
 use crate::dropped::DropDoor;
 use crate::failure::in_one_line;
-use crate::generation::Current;
 use crate::host::{HostError, HostFile};
 use crate::hygiene::Memory;
 use crate::intake::{self, Intake, Queue, RestoreError, Shared, Sockets};
-use crate::ledger::Ledger;
 use crate::manager::{self, Inherited, Keeper, ListenerName};
 use crate::reload::Reload;
 use crate::settings::{Limits, Settings};
@@ -129,6 +128,7 @@ struct Daemon {
     drop_door: DropDoor,
     drain: watch::Sender<bool>,
     keeper: Keeper,
+    access_writer: AccessWriter,
     adopted: usize,
     _state_lock: Flock<std::fs::File>,
     _runtime_lock: Flock<std::fs::File>,
@@ -148,8 +148,11 @@ impl Daemon {
         let state_lock = lock(disk::lock_directory(settings.state.path())?, settings.state.path())?;
         let runtime_lock = runtime_dir::take(settings.runtime.path())?;
 
-        let shared =
-            Shared { current: Arc::new(Current::default()), ledger: Arc::new(Ledger::default()), clock };
+        let access = AccessLog::new(settings.access_log);
+        let shared = Shared { current: Arc::default(), ledger: Arc::default(), clock, access };
+        let access_writer = AccessWriter::start(settings.state.access(), shared.clone());
+        let access_writer =
+            access_writer.map_err(|source| ServeError::Start { what: "the access log's thread", source })?;
         let keeper = Keeper::start();
         let keeper = keeper.map_err(|source| ServeError::Start { what: "the keeper's thread", source })?;
         let adopted = inherited.count();
@@ -214,6 +217,7 @@ impl Daemon {
             drop_door,
             drain,
             keeper,
+            access_writer,
             adopted,
             _state_lock: state_lock,
             _runtime_lock: runtime_lock,
@@ -231,6 +235,7 @@ impl Daemon {
             drop_door,
             drain,
             keeper,
+            access_writer,
             adopted,
             _state_lock,
             _runtime_lock,
@@ -277,6 +282,7 @@ impl Daemon {
         doors.shutdown().await;
         // What was made a moment ago is to outlive this process too.
         keeper.finish(DRAIN);
+        access_writer.finish(LAST_LINES);
     }
 }
 
@@ -343,3 +349,6 @@ const LINK: &str = "miosa-link";
 
 /// Longer than a server lets its connections finish.
 const DRAIN: Duration = Duration::from_secs(4);
+
+/// How long the access log may take to write what is left.
+const LAST_LINES: Duration = Duration::from_secs(1);

@@ -28,6 +28,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long the link waits for the control plane.
     pub link: LinkPatience,
+    /// How the access log is kept.
+    pub access_log: AccessLogSettings,
     origin: Origin,
 }
 
@@ -64,6 +66,17 @@ pub struct LinkPatience {
     /// `retry_seconds`: the longest pause between two tries, unless the control plane asks for a longer
     /// one. Default 30.
     pub retry: Duration,
+}
+
+/// How the access log is kept. Every key can be set in the section `[access_log]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessLogSettings {
+    /// `enabled`: whether it is kept at all. Default true.
+    pub enabled: bool,
+    /// `megabytes`: how much of the disk all its files take, in MiB. Default 30.
+    pub megabytes: usize,
+    /// `flush_seconds`: how long lines are held back, to be written together. Default 5.
+    pub flush: Duration,
 }
 
 /// Why the settings can't be used.
@@ -195,6 +208,7 @@ impl Settings {
             log_format: LogFormat::default(),
             limits: Limits::default(),
             link: LinkPatience::default(),
+            access_log: AccessLogSettings::default(),
             origin,
         }
     }
@@ -255,6 +269,20 @@ impl Default for LinkPatience {
     }
 }
 
+impl Default for AccessLogSettings {
+    fn default() -> Self {
+        Self { enabled: true, megabytes: 30, flush: Duration::from_secs(5) }
+    }
+}
+
+impl AccessLogSettings {
+    /// How large one of its files may be.
+    pub(crate) fn bytes_in_a_file(&self) -> u64 {
+        let mebibytes = u64::try_from(self.megabytes).unwrap_or(u64::MAX);
+        mebibytes.saturating_mul(1_048_576) / ACCESS_LOG_FILES
+    }
+}
+
 impl SettingsError {
     /// What is wrong in a form for programs: the file, the line and the key where there are any, and
     /// the reason.
@@ -278,6 +306,9 @@ fn absolute(path: &Path) -> Result<PathBuf, SettingsError> {
 const DEFAULT_CONFIG: &str = "/etc/miosa/miosad.toml";
 const DEFAULT_STATE_DIR: &str = "/var/lib/miosa";
 const DEFAULT_RUNTIME_DIR: &str = "/run/miosa";
+
+/// The one that is written and the former ones.
+const ACCESS_LOG_FILES: u64 = 3;
 
 /// The least buffer that hyper reads a head into.
 const MIN_HEADER_BYTES: usize = 8192;

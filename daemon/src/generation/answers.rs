@@ -8,11 +8,17 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use hyper::header::HeaderValue;
 use miosa_injector::model::{ResourceId, RunId};
-use miosa_injector::{Answer, Moving, ResolveError, State, resolve};
+use miosa_injector::{Answer, Moving, Resolution, ResolveError, State, resolve};
 use ring::digest::{Context, SHA256};
 
+use crate::access::{self, Tally};
+
 /// The answers of one content. The resources are fixed, so no lock is shared between two of them.
-pub(super) struct Answers(BTreeMap<ResourceId, Mutex<OfResource>>);
+pub(super) struct Answers {
+    of: BTreeMap<ResourceId, Mutex<OfResource>>,
+    epoch: u64,
+    version: u64,
+}
 
 /// By run; none for the resource itself. An unknown run is not kept, so this is bounded by the state.
 type OfResource = BTreeMap<Option<RunId>, Result<Arc<Built>, ResolveError>>;
@@ -25,6 +31,8 @@ pub(crate) struct Built {
     etag: HeaderValue,
     /// The moving fields as they were last sent: within one second all of them are the same.
     moved: Mutex<Option<(Moving, Bytes)>>,
+    /// How often it was asked for, and by whom.
+    tally: Arc<Tally>,
 }
 
 /// One of the parts of an answer's content, as something that [`Bytes`] can refer to.
@@ -36,8 +44,13 @@ enum PartOf {
 }
 
 impl Answers {
-    pub(super) fn for_resources<'a>(ids: impl Iterator<Item = &'a ResourceId>) -> Self {
-        Self(ids.map(|id| (id.clone(), Mutex::default())).collect())
+    /// None yet, for the state of this epoch and version.
+    pub(super) fn for_resources<'a>(
+        ids: impl Iterator<Item = &'a ResourceId>,
+        epoch: u64,
+        version: u64,
+    ) -> Self {
+        Self { of: ids.map(|id| (id.clone(), Mutex::default())).collect(), epoch, version }
     }
 
     pub(super) fn get_or_build(
@@ -46,14 +59,14 @@ impl Answers {
         resource: &ResourceId,
         run: Option<&RunId>,
     ) -> Result<Arc<Built>, ResolveError> {
-        let built = self.0.get(resource).ok_or_else(|| ResolveError::ResourceNotFound(resource.clone()))?;
+        let built = self.of.get(resource).ok_or_else(|| ResolveError::ResourceNotFound(resource.clone()))?;
         let mut built = lock(built);
         let key = run.cloned();
         if let Some(answer) = built.get(&key) {
             return answer.clone();
         }
-        let answer =
-            resolve(state, resource, run).map(|resolution| Arc::new(Built::new(resolution.answer())));
+        let answer = resolve(state, resource, run)
+            .map(|resolution| Arc::new(Built::new(&resolution, (self.epoch, self.version))));
         if !matches!(answer, Err(ResolveError::RunNotFound { .. })) {
             built.insert(key, answer.clone());
         }
@@ -62,7 +75,8 @@ impl Answers {
 }
 
 impl Built {
-    fn new(answer: Answer) -> Self {
+    fn new(resolution: &Resolution, place: (u64, u64)) -> Self {
+        let answer = resolution.answer();
         let mut context = Context::new(&SHA256);
         for part in answer.content() {
             context.update(part);
@@ -73,12 +87,18 @@ impl Built {
         let answer = Arc::new(answer);
         let content =
             [PartOf::Before, PartOf::After].map(|part| Bytes::from_owner(Part(Arc::clone(&answer), part)));
-        Self { answer, content, etag, moved: Mutex::new(None) }
+        let tally = Arc::new(Tally::of_content(access::Content::new(resolution, &etag, place)));
+        Self { answer, content, etag, moved: Mutex::new(None), tally }
     }
 
     /// Names the content: equal for equal content, across versions and restarts.
     pub(crate) fn etag(&self) -> &HeaderValue {
         &self.etag
+    }
+
+    /// What the access log counts it by.
+    pub(crate) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// The body with these moving fields, in three pieces.
@@ -131,7 +151,7 @@ mod tests {
     }
 
     fn answers(state: &State) -> Answers {
-        Answers::for_resources(state.records().resources.keys())
+        Answers::for_resources(state.records().resources.keys(), 1, 7)
     }
 
     #[test]
@@ -171,6 +191,6 @@ mod tests {
             let run = format!("run_of_nobody_{number}").parse().unwrap();
             assert!(answers.get_or_build(&state, &id, Some(&run)).is_err());
         }
-        assert!(lock(&answers.0[&id]).is_empty());
+        assert!(lock(&answers.of[&id]).is_empty());
     }
 }

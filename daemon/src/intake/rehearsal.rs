@@ -12,6 +12,7 @@ use super::restore::Chain;
 use super::{
     Accepted, Claim, Increments, Intake, KnownFloor, Refused, RestoreError, Shared, Sockets, Weighed, word,
 };
+use crate::access::AccessLog;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::disk::DiskError;
@@ -42,8 +43,12 @@ impl Rehearsal {
         host: HostIdentity,
         clock: Clock,
     ) -> Result<Self, RestoreError> {
-        let shared =
-            Shared { current: Arc::new(Current::default()), ledger: Arc::new(Ledger::default()), clock };
+        let shared = Shared {
+            current: Arc::new(Current::default()),
+            ledger: Arc::new(Ledger::default()),
+            clock,
+            access: AccessLog::default(),
+        };
         let mut intake = Intake {
             host,
             trust: TrustStore::empty(state.trust(), file.trust),

@@ -81,14 +81,16 @@ impl World {
         let (host_id, name) = ("host_1".parse().unwrap(), "one".to_owned());
         let file = HostFile { host_id, name, trust: pinned, key: key.public() };
         let (clock, hands) = Hands::at(NOW);
-        let shared = Shared { current: Arc::default(), ledger: Arc::default(), clock };
+        let shared =
+            Shared { current: Arc::default(), ledger: Arc::default(), clock, access: Default::default() };
         Self { _directory: directory, state, key, file, publisher, hands, shared, calls: Arc::default() }
     }
 
     /// A fresh start of the daemon over what is on disk.
     fn start(&mut self) -> Intake {
         let clock = self.shared.clock.clone();
-        self.shared = Shared { current: Arc::default(), ledger: Arc::default(), clock };
+        self.shared =
+            Shared { current: Arc::default(), ledger: Arc::default(), clock, access: Default::default() };
         let sockets =
             NotedSockets { current: Arc::clone(&self.shared.current), calls: Arc::clone(&self.calls) };
         let key = HostPrivateKey::from_bytes(self.key.to_bytes().as_slice()).unwrap();

@@ -23,6 +23,7 @@ impl Reloadable for Serving {
             *limits = settings.limits;
             is_other
         });
+        self.admin.shared.access.configure(settings.access_log);
     }
 
     fn note(&mut self, standing: Standing<'_>) {

@@ -119,6 +119,24 @@ pub(super) const KEYS: &[Key] = &[
         set: |to, value| seconds(value, HOUR).map(|time| to.link.retry = time),
         text: |of| of.link.retry.as_secs().to_string(),
     },
+    Key {
+        name: "access_log.enabled",
+        holds: Holds::AtOnce,
+        set: |to, value| yes_or_no(value).map(|enabled| to.access_log.enabled = enabled),
+        text: |of| of.access_log.enabled.to_string(),
+    },
+    Key {
+        name: "access_log.megabytes",
+        holds: Holds::AtOnce,
+        set: |to, value| count(value, 1, MOST_MEGABYTES).map(|n| to.access_log.megabytes = n),
+        text: |of| of.access_log.megabytes.to_string(),
+    },
+    Key {
+        name: "access_log.flush_seconds",
+        holds: Holds::AtOnce,
+        set: |to, value| seconds(value, HOUR).map(|time| to.access_log.flush = time),
+        text: |of| of.access_log.flush.as_secs().to_string(),
+    },
 ];
 
 /// A value that is not as it must be is not quoted: who pastes into the wrong file may paste a secret.
@@ -134,6 +152,10 @@ fn word<T: ValueEnum>(value: &DeValue<'_>) -> Result<T, String> {
         let words: Vec<_> = T::value_variants().iter().map(|word| format!("\"{}\"", name_of(word))).collect();
         format!("it takes one of {}, {}", words.join(", "), not(value))
     })
+}
+
+fn yes_or_no(value: &DeValue<'_>) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| format!("it takes true or false, {}", not(value)))
 }
 
 fn seconds(value: &DeValue<'_>, most: u64) -> Result<Duration, String> {
@@ -181,5 +203,8 @@ const MAX_HEADER_BYTES: usize = 1_048_576;
 
 /// Longer than this, waiting is no limit any more.
 const HOUR: u64 = 3_600;
+
+/// The whole of what is written is read at once.
+const MOST_MEGABYTES: usize = 1_024;
 
 const MOST_DIGITS: usize = 20;

@@ -28,6 +28,9 @@ const OTHERS: &[(&str, &str)] = &[
     ("link.silence_seconds", "7"),
     ("link.line_seconds", "8"),
     ("link.retry_seconds", "9"),
+    ("access_log.enabled", "false"),
+    ("access_log.megabytes", "10"),
+    ("access_log.flush_seconds", "11"),
 ];
 
 #[test]
@@ -39,11 +42,13 @@ fn every_setting_has_a_key_and_every_key_sets_one_setting() {
         assert_eq!([changes.at_once, changes.after_restart].concat(), [*name]);
     }
     // A new field does not compile here before it is counted.
-    let Settings { state: _, runtime: _, log_level: _, log_format: _, limits, link, origin: _ } = defaults;
+    let Settings { state: _, runtime: _, log_level: _, log_format: _, limits, link, access_log, origin: _ } =
+        defaults;
     let Limits { resource_connections: _, operator_connections: _, header_bytes: _, idle: _, write: _ } =
         limits;
     let LinkPatience { connect: _, answer: _, silence: _, line: _, retry: _ } = link;
-    assert_eq!(KEYS.len(), 4 + 5 + 5);
+    let AccessLogSettings { enabled: _, megabytes: _, flush: _ } = access_log;
+    assert_eq!(KEYS.len(), 4 + 5 + 5 + 3);
 }
 
 #[test]

@@ -151,7 +151,7 @@ mod tests {
     use crate::clock::Clock;
 
     fn shared() -> Shared {
-        Shared { current: Arc::default(), ledger: Arc::default(), clock: Clock::System }
+        Shared { current: Arc::default(), ledger: Arc::default(), clock: Clock::System, access: Default::default() }
     }
 
     fn prepared(root: &tempfile::TempDir) -> RuntimeDir {

@@ -87,6 +87,11 @@ impl Rejection {
         Self::bad(format!("a request here must not carry the header {name}"))
     }
 
+    /// The stable word for programs.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// A path that is not there.
     pub(crate) fn unknown_path() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use miosa_injector::State;
 use miosa_injector::model::{Resource, ResourceId, TenantId};
+use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 use super::bind::{self, BindError, SocketFile};
 use super::home::{HomeError, Homes};
 use super::server::Server;
-use super::session::{self, Sources};
+use super::session::{self, Socket, Sources};
 use super::tampering::Register;
 use crate::disk::DiskError;
 use crate::failure::in_one_line;
@@ -79,7 +80,8 @@ impl ResourceSockets {
         keeper: Keeper,
     ) -> Result<Self, DiskError> {
         Homes(&directory).prepare()?;
-        let sources = Sources { current: Arc::clone(&shared.current), clock: shared.clock.clone() };
+        let (current, access) = (Arc::clone(&shared.current), shared.access.clone());
+        let sources = Sources { current, clock: shared.clock.clone(), access };
         Ok(Self {
             directory,
             runtime,
@@ -211,13 +213,14 @@ impl ResourceSockets {
             let _inside = self.runtime.enter();
             tokio::net::UnixListener::from_std(listener)?
         };
-        let id = Arc::new(resource.id.clone());
+        let socket = Socket::new(resource.tenant_id.clone(), resource.id.clone());
         let sources = self.sources.clone();
-        let service = move |request| {
-            let reply = session::answer(&id, &sources, request);
-            ready(reply)
+        let meet = move |stream: &UnixStream| {
+            let (socket, sources, visitor) =
+                (socket.clone(), sources.clone(), sources.access.visitor(stream));
+            move |request| ready(session::answer(&socket, &sources, &visitor, request))
         };
-        Ok(self.runtime.spawn(self.server.clone().run(listener, service)))
+        Ok(self.runtime.spawn(self.server.clone().run_for_each(listener, meet)))
     }
 }
 

@@ -95,6 +95,16 @@ impl Server {
         S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
+        self.run_for_each(listener, move |_stream: &UnixStream| service.clone()).await;
+    }
+
+    /// The same with a service for each connection, which `meet` makes when a client is let in.
+    pub(crate) async fn run_for_each<M, S, F>(self, listener: UnixListener, meet: M)
+    where
+        M: Fn(&UnixStream) -> S + Send + 'static,
+        S: Fn(Request<Incoming>) -> F + Send + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
         let mut open = Connections::counted_by(Counts(Arc::clone(&self.shared.ledger), self.sort));
         let mut draining = pin!(begun(self.draining.clone()));
         let mut limits = self.limits.clone();
@@ -116,7 +126,8 @@ impl Server {
                 () = open.one_ended(), if !has_place => {}
                 accepted = listener.accept(), if has_place => match accepted {
                     Ok((stream, _unnamed)) => {
-                        open.serve(&rules.http, stream, self.lines, service.clone());
+                        let service = meet(&stream);
+                        open.serve(&rules.http, stream, self.lines, service);
                     }
                     Err(error) => self.pause(&error).await,
                 },

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use hyper::body::Body;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
 use hyper::{HeaderMap, Request, StatusCode};
-use miosa_injector::model::{ResourceId, RunId};
+use miosa_injector::model::{ResourceId, RunId, TenantId};
 use miosa_injector::{Moving, ResolveError, resolve};
 
 use super::reply::{self, Reply};
 use super::request::{Rejection, check_plain_get, query};
+use crate::access::{AccessLog, Given, Tally, Visitor};
 use crate::clock::Clock;
 use crate::generation::{Built, Content, Current, Generation, Unservable};
 
@@ -19,27 +20,55 @@ use crate::generation::{Built, Content, Current, Generation, Unservable};
 pub(crate) struct Sources {
     pub(crate) current: Arc<Current>,
     pub(crate) clock: Clock,
+    pub(crate) access: AccessLog,
 }
 
-/// Answers a request that came in by the socket of `resource`.
-pub(crate) fn answer<B: Body>(resource: &ResourceId, sources: &Sources, request: Request<B>) -> Reply {
-    resolved(resource, sources, request).unwrap_or_else(Reply::from)
+/// Whose socket it is.
+#[derive(Clone)]
+pub(crate) struct Socket {
+    resource: Arc<ResourceId>,
+    refusals: Arc<Tally>,
+}
+
+impl Socket {
+    pub(crate) fn new(tenant: TenantId, resource: ResourceId) -> Self {
+        let refusals = Arc::new(Tally::of_refusals(tenant, resource.clone()));
+        Self { resource: Arc::new(resource), refusals }
+    }
+}
+
+/// Answers a request of `visitor` that came in by a resource's socket.
+pub(crate) fn answer<B: Body>(
+    socket: &Socket,
+    sources: &Sources,
+    visitor: &Visitor,
+    request: Request<B>,
+) -> Reply {
+    resolved(&socket.resource, sources, visitor, request).unwrap_or_else(|reason| {
+        let given = Given::Refusal(reason.code());
+        sources.access.note(&socket.refusals, visitor, given, sources.clock.boot_ms());
+        Reply::from(reason)
+    })
 }
 
 fn resolved<B: Body>(
     resource: &ResourceId,
     sources: &Sources,
+    visitor: &Visitor,
     request: Request<B>,
 ) -> Result<Reply, NoAnswer> {
     let asked = Asked::read(&request)?;
     let current = sources.current.load();
-    let (generation, aged) = Generation::servable(current.as_ref(), sources.clock.boot_ms())?;
+    let boot_ms = sources.clock.boot_ms();
+    let (generation, aged) = Generation::servable(current.as_ref(), boot_ms)?;
     match asked.what {
         What::Resolve => {
             let built = generation.content.answer(resource, asked.run.as_ref())?;
             if knows(&request, built.etag()) {
+                sources.access.note(built.tally(), visitor, Given::Unchanged, boot_ms);
                 return Ok(not_modified(&built));
             }
+            sources.access.note(built.tally(), visitor, Given::Whole, boot_ms);
             Ok(whole(&built, generation.moving(aged), request.into_parts().0.headers))
         }
         What::Explain => {
@@ -105,6 +134,17 @@ enum NoAnswer {
     Rejected(Rejection),
     Unservable(Unservable),
     Unresolved(ResolveError),
+}
+
+impl NoAnswer {
+    /// The stable word for programs.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Rejected(rejection) => rejection.code(),
+            Self::Unservable(reason) => reason.code(),
+            Self::Unresolved(error) => error.code(),
+        }
+    }
 }
 
 impl From<NoAnswer> for Reply {

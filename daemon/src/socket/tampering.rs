@@ -133,13 +133,15 @@ impl Round {
         let expected = self.register.all();
         self.looks.retain(|id, looks| expected.get(id) == Some(&looks.of()));
         for (id, socket) in expected {
-            let path = self.place.home(&id);
             let looks = self.looks.entry(id.clone()).or_insert_with(|| Looks::at(socket));
-            let found = match self.place.look_at(&id, looks, unix_ms) {
-                Ok(found) => found,
-                // Out of descriptors, perhaps. What is not seen is as it was.
-                Err(_) => self.found.get(&path).map(|before| before.found.clone()).unwrap_or_default(),
-            };
+            let seen = self.place.look_at(&id, looks, unix_ms);
+            if seen.as_ref().is_ok_and(Vec::is_empty) {
+                continue;
+            }
+            let path = self.place.home(&id);
+            // Out of descriptors, perhaps. What is not seen is as it was.
+            let as_before = |_| self.found.get(&path).map(|before| before.found.clone()).unwrap_or_default();
+            let found = seen.unwrap_or_else(as_before);
             // It may have been removed meanwhile, and rightly so.
             if !found.is_empty() && self.register.expects(&id, socket) {
                 report.insert(path.clone(), Tampered::resource(&id, path, found));
@@ -205,7 +207,12 @@ mod tests {
             fs::set_permissions(root.path(), fs::Permissions::from_mode(0o750)).unwrap();
             let directory = RuntimeDir::new(root.path().to_owned());
             Homes(&directory).prepare().unwrap();
-            let shared = Shared { current: Arc::default(), ledger: Arc::default(), clock: Clock::System };
+            let shared = Shared {
+                current: Arc::default(),
+                ledger: Arc::default(),
+                clock: Clock::System,
+                access: Default::default(),
+            };
             bind::bind(&directory.admin_socket(), 0o660, None).unwrap();
             let place = RuntimePlace::open(&directory).unwrap();
             let register = Register::default();

@@ -68,14 +68,16 @@ impl Host {
             key: key.public(),
         };
         let (clock, hands) = Hands::at(NOW);
-        let shared = Shared { current: Arc::default(), ledger: Arc::default(), clock };
+        let shared =
+            Shared { current: Arc::default(), ledger: Arc::default(), clock, access: Default::default() };
         Self { _directory: directory, state, key, file, publisher, hands, shared }
     }
 
     /// A start of the daemon over what is on disk.
     pub(super) fn start(&mut self) -> Intake {
         let clock = self.shared.clock.clone();
-        self.shared = Shared { current: Arc::default(), ledger: Arc::default(), clock };
+        self.shared =
+            Shared { current: Arc::default(), ledger: Arc::default(), clock, access: Default::default() };
         let key = HostPrivateKey::from_bytes(self.key.to_bytes().as_slice()).expect("a key");
         let identity = HostIdentity { id: self.file.host_id.clone(), key };
         Intake::restore(&self.state, &self.file, identity, Box::new(NoSockets), self.shared.clone())

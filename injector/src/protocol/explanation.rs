@@ -1,14 +1,14 @@
 //! Why a resource starts with what it starts with: for each name the winning layer, its record, a
 //! redacted preview, and what it overrode. Values never enter this type.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
 use super::ErrorDetail;
 use crate::launch::{Command, CommandSource};
 use crate::merge::{Entry, Layer};
-use crate::model::{EnvName, SecretValue, is_printable};
+use crate::model::{EnvName, Resource, RunId, SecretValue, is_printable};
 use crate::resolve::Resolution;
 
 /// The body of `GET /v1/explain`.
@@ -109,6 +109,24 @@ pub struct CommandExplained {
 }
 
 impl Resolution {
+    /// Whose resolution it is.
+    #[must_use]
+    pub fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    /// The run it is for, if it is for one.
+    #[must_use]
+    pub fn run_id(&self) -> Option<&RunId> {
+        self.run_id.as_ref()
+    }
+
+    /// Where each variable comes from: its name, the winning layer and that layer's record. All of them
+    /// but the one that tells the snapshot's version.
+    pub fn origins(&self) -> impl Iterator<Item = (&EnvName, impl fmt::Display, &str)> {
+        self.merged.histories().map(|(name, winner, _)| (name, winner.layer, winner.source.as_str()))
+    }
+
     /// Explains the resolution, redacted.
     #[must_use]
     pub fn explain(&self, snapshot_version: u64) -> Explanation {
