@@ -1,6 +1,6 @@
 //! The runtime directory as it is on disk now, against what it was when it was made. Everything is reached
-//! from open directories, one name at a time, so no link is followed; and nothing is opened but
-//! directories, since opening a file can have effects.
+//! from open directories, so no link is followed; and nothing is opened but directories, since opening a
+//! file can have effects.
 
 use std::fs::File;
 use std::io;
@@ -109,23 +109,28 @@ impl RuntimePlace {
         looks: &mut Looks,
         unix_ms: u64,
     ) -> Result<Vec<Finding>, Errno> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let home = match openat(&self.resources, id.as_str(), flags, Mode::empty()) {
-            Ok(home) => home,
+        let there = match look(&self.resources, id.as_str()) {
             Err(Errno::ENOENT) => return Ok(vec![gone("directory")]),
-            Err(Errno::ENOTDIR | Errno::ELOOP) => {
-                let found = look(&self.resources, id.as_str())?;
-                return Ok(vec![replaced("directory", kind(found.st_mode))]);
-            }
-            Err(errno) => return Err(errno),
+            there => there?,
         };
-        let there = fstat(&home)?;
+        if file_type(there.st_mode) != SFlag::S_IFDIR {
+            return Ok(vec![replaced("directory", kind(there.st_mode))]);
+        }
         let identity = Identity::of(&there);
         let known = *looks.home.get_or_insert(identity);
         if !known.is_same_file(identity) {
             return Ok(vec![replaced("directory", "another directory")]);
         }
         let mut found = attributes("directory", &there, HOME_MODE, known.gid);
+        if let Some(planted) = looks.planted_as_of(Stamp::of(&there)) {
+            // Who could put a link in the place of this directory since the line above needs none.
+            let socket = look(&self.resources, &format!("{id}/{RESOURCE_SOCKET}"));
+            found.extend(looks.look_at_socket(socket)?);
+            found.extend(planted);
+            return Ok(found);
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let home = openat(&self.resources, id.as_str(), flags, Mode::empty())?;
         found.extend(looks.look_at_socket(look(&home, RESOURCE_SOCKET))?);
         found.extend(looks.list(&home, &there, unix_ms)?);
         Ok(found)
@@ -162,14 +167,14 @@ impl Looks {
         Ok(found)
     }
 
+    /// What was found in the directory besides the socket, if it looks as it did then.
+    fn planted_as_of(&self, stamp: Stamp) -> Option<Vec<Finding>> {
+        self.listed.as_ref().filter(|(listed, _)| *listed == stamp).map(|(_, planted)| planted.clone())
+    }
+
     /// What is in the directory besides the socket.
     fn list(&mut self, home: &OwnedFd, there: &FileStat, unix_ms: u64) -> Result<Vec<Finding>, Errno> {
         let stamp = Stamp::of(there);
-        if let Some((listed, planted)) = &self.listed
-            && *listed == stamp
-        {
-            return Ok(planted.clone());
-        }
         let planted = match planted(home) {
             // Its mode was changed, which is a finding of its own.
             Err(Errno::EACCES) => Vec::new(),
