@@ -207,7 +207,12 @@ mod tests {
             fs::set_permissions(root.path(), fs::Permissions::from_mode(0o750)).unwrap();
             let directory = RuntimeDir::new(root.path().to_owned());
             Homes(&directory).prepare().unwrap();
-            let shared = Shared { current: Arc::default(), ledger: Arc::default(), clock: Clock::System };
+            let shared = Shared {
+                current: Arc::default(),
+                ledger: Arc::default(),
+                clock: Clock::System,
+                access: Default::default(),
+            };
             bind::bind(&directory.admin_socket(), 0o660, None).unwrap();
             let place = RuntimePlace::open(&directory).unwrap();
             let register = Register::default();
