@@ -2,6 +2,7 @@
 //! real program with a folder and a log of its own. Nothing in the product depends on this crate.
 
 pub mod boot;
+pub mod chroot;
 pub mod flood;
 pub mod front;
 pub mod http;
@@ -17,6 +18,7 @@ pub mod vectors;
 pub mod world;
 
 pub use boot::{Machine, Published};
+pub use chroot::Chroot;
 pub use http::{Answer, Endpoint};
 pub use lone::LoneHost;
 pub use program::Program;
