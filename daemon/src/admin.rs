@@ -16,7 +16,7 @@ use miosa_snapshot::{Age, HostId};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-pub(crate) use report::{ResourceLine, ResourceList, StatusReport};
+pub(crate) use report::{RaisedAlarm, ResourceLine, ResourceList, StatusReport, limits_by_name};
 
 use crate::generation::{Generation, Unservable};
 use crate::host::KeySource;

@@ -63,6 +63,9 @@ pub enum Command {
     Resources(Print),
     /// Show where every variable of a resource comes from
     Explain(Explain),
+    /// Look at everything that this host needs, and say what is wrong and what to do; exit status 1 if a
+    /// check failed
+    Doctor(Print),
 }
 
 /// How to enroll.

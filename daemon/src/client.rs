@@ -205,6 +205,12 @@ impl ClientError {
         let Self::Connect { source, .. } = self else { return false };
         matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
     }
+
+    /// Whether this process may not use the way there.
+    pub(crate) fn is_denied(&self) -> bool {
+        let Self::Connect { source, .. } = self else { return false };
+        source.kind() == io::ErrorKind::PermissionDenied
+    }
 }
 
 /// What a connection runs on.

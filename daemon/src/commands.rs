@@ -57,6 +57,12 @@ pub enum CommandError {
     /// The file that was verified would not be accepted; why was printed.
     #[error("this host would not accept it: {0}")]
     NotAcceptable(String),
+    /// Something is wrong with this host; what was printed.
+    #[error("{failed} {} failed; what to do is said above", if *failed == 1 { "check" } else { "checks" })]
+    Unwell {
+        /// How many checks failed.
+        failed: usize,
+    },
     /// The enrollment, which it takes to verify anything.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -75,6 +81,13 @@ pub enum CommandError {
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct NoAnswer(#[from] ClientError);
+
+impl NoAnswer {
+    /// Whether the socket may not be used by whoever asks.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.0.is_denied()
+    }
+}
 
 /// Shows what `serve` holds and how it fares.
 ///
@@ -107,7 +120,7 @@ pub fn explain(settings: &Settings, what: &Explain) -> Result<(), CommandError> 
     show(what.print, &explanation, Explanation::table)
 }
 
-fn ask_admin<T: DeserializeOwned>(settings: &Settings, path: &str) -> Result<T, CommandError> {
+pub(crate) fn ask_admin<T: DeserializeOwned>(settings: &Settings, path: &str) -> Result<T, CommandError> {
     let answer = ask(settings.runtime.admin_socket(), Method::GET, path, Bytes::new())?;
     serde_json::from_slice(&answer.body).ok().ok_or(CommandError::Answer)
 }
@@ -131,7 +144,11 @@ fn ask(socket: PathBuf, method: Method, path: &str, body: Bytes) -> Result<Answe
     Err(CommandError::Refused { code: error.code, message: error.message })
 }
 
-fn show<T: Serialize>(print: Print, value: &T, words: impl Fn(&T) -> String) -> Result<(), CommandError> {
+pub(crate) fn show<T: Serialize>(
+    print: Print,
+    value: &T,
+    words: impl Fn(&T) -> String,
+) -> Result<(), CommandError> {
     let text = if print.json {
         let json = serde_json::to_string_pretty(value).ok();
         json.ok_or(CommandError::Answer)?

@@ -223,6 +223,11 @@ impl DiskError {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
+    /// Whether this process may not look there.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.source.kind() == io::ErrorKind::PermissionDenied
+    }
+
     /// Whether it says nothing of what stands there: the next attempt may succeed.
     pub(crate) fn may_pass(&self) -> bool {
         !self.is_missing() && !self.is_of_what_is_there()

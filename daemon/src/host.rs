@@ -283,7 +283,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), DiskError> {
 }
 
 /// The credential with what `STATE/host.key` would hold.
-const HOST_KEY: &str = "miosad.host-key";
+pub(crate) const HOST_KEY: &str = "miosad.host-key";
 /// The credential with what `STATE/link.json` would hold.
 const LINK: &str = "link.json";
 

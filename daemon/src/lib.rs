@@ -19,6 +19,7 @@ mod clock;
 pub mod commands;
 mod credentials;
 mod disk;
+pub mod doctor;
 mod dropped;
 pub mod enroll;
 mod evidence;

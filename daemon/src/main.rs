@@ -8,7 +8,7 @@ use miosad::cli::{Arguments, Command};
 use miosad::failure::Failure;
 use miosad::manager::Inherited;
 use miosad::settings::Settings;
-use miosad::{commands, enroll, hygiene, link, logging, serve};
+use miosad::{commands, doctor, enroll, hygiene, link, logging, serve};
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes every block of the heap that is given back or outgrown: values pass through buffers of
@@ -30,6 +30,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, inherited: Inherited) -> Result<(), Failure> {
+    if let Command::Doctor(print) = &arguments.command {
+        // Before the settings, which it looks at too.
+        hygiene::seal_memory()?;
+        let _the_host_key_is_on_disk_too = hygiene::keep_out_of_swap();
+        return doctor::examine(&arguments.options, *print);
+    }
     let settings = Settings::load(&arguments.options)?;
     if let Command::Serve(run) | Command::Link(run) = &arguments.command
         && run.check_config
@@ -58,6 +64,8 @@ fn run(arguments: &Arguments, inherited: Inherited) -> Result<(), Failure> {
         Command::Status(print) => commands::status(&settings, *print)?,
         Command::Resources(print) => commands::resources(&settings, *print)?,
         Command::Explain(what) => commands::explain(&settings, what)?,
+        // Dealt with above.
+        Command::Doctor(_) => {}
     }
     Ok(())
 }
