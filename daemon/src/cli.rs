@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use miosa_injector::model::{ResourceId, RunId};
 use miosa_snapshot::HostId;
 
+use crate::commands::Since;
 use crate::logging::{LogFormat, LogLevel};
 
 /// Host daemon of the MIOSA host runtime: verifies, keeps and serves what sandboxes start with.
@@ -66,6 +67,8 @@ pub enum Command {
     /// Look at everything that this host needs, and say what is wrong and what to do; exit status 1 if a
     /// check failed
     Doctor(Print),
+    /// Show who resolved what, and when; names, never values
+    Access(Access),
 }
 
 /// How to enroll.
@@ -131,6 +134,20 @@ pub struct Explain {
     /// A run on it
     #[arg(long, value_name = "ID", env = "MIOSAD_RUN")]
     pub run: Option<RunId>,
+    /// How to print
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// Which records of the access log to show.
+#[derive(Debug, Args)]
+pub struct Access {
+    /// Only this resource
+    #[arg(value_name = "ID")]
+    pub id: Option<ResourceId>,
+    /// Only what was asked for since then: 30s, 15m, 2h, 7d, or a time like 2027-01-15T08:00:00Z
+    #[arg(long, value_name = "TIME", env = "MIOSAD_SINCE")]
+    pub since: Option<Since>,
     /// How to print
     #[command(flatten)]
     pub print: Print,

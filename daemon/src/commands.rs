@@ -1,6 +1,7 @@
 //! The commands that print what a running `serve` says, or what it would say: JSON for programs, words
 //! for people. They change nothing but by handing `serve` an update; only `verify` reads a secret.
 
+mod access;
 mod check_config;
 mod push;
 mod verify;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Builder;
 
+pub use access::{NoMoment, Since, access};
 pub use check_config::check_config;
 pub use push::push;
 pub use verify::verify;

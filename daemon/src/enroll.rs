@@ -138,6 +138,7 @@ pub fn unenroll(settings: &Settings) -> Result<(), EnrollError> {
     disk::remove_entry(&state.trust())?;
     disk::remove_entry(&state.drop())?;
     disk::remove_entry(&state.evidence())?;
+    disk::remove_entry(&state.access())?;
     state.floors().iter().try_for_each(|floor| disk::remove_entry(floor))?;
     Ok(disk::remove_entry(&state.host())?)
 }

@@ -66,6 +66,7 @@ fn run(arguments: &Arguments, inherited: Inherited) -> Result<(), Failure> {
         Command::Explain(what) => commands::explain(&settings, what)?,
         // Dealt with above.
         Command::Doctor(_) => {}
+        Command::Access(what) => commands::access(&settings, what)?,
     }
     Ok(())
 }

@@ -143,9 +143,9 @@ fn join(earlier: Record, later: Record) -> Record {
         peers: earlier.peers,
         ..later.clone()
     };
+    // Who came last stands last.
+    joined.peers.retain(|peer| !later.peers.contains(peer));
     joined.peers.extend(later.peers);
-    joined.peers.sort_unstable_by_key(|peer| (peer.uid, peer.gid, peer.pid));
-    joined.peers.dedup();
     for (code, count) in earlier.refused {
         let sum = joined.refused.entry(code).or_default();
         *sum = sum.saturating_add(count);

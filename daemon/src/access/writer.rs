@@ -59,6 +59,14 @@ fn work(log: &AccessLog, mut pen: Pen) {
         let lost = pen.write(&mut waiting, &turn);
         log.0.lost.fetch_add(lost, Ordering::Relaxed);
         if is_over {
+            let lost = log.lost();
+            if lost > 0 {
+                tracing::warn!(
+                    event = "access_records_lost",
+                    lost,
+                    "records of the access log were not written"
+                );
+            }
             return;
         }
     }

@@ -103,7 +103,12 @@ pub(super) fn resources(list: &ResourceList) -> String {
         return "no resources on this host".to_owned();
     }
     let heading = ["RESOURCE", "KIND", "TENANT", "RUNS", "SOCKET"].map(str::to_owned);
-    let rows: Vec<_> = [heading].into_iter().chain(list.resources.iter().map(row)).collect();
+    columns([heading].into_iter().chain(list.resources.iter().map(row)))
+}
+
+/// Rows in columns, the last as wide as it likes.
+pub(super) fn columns<const N: usize>(rows: impl Iterator<Item = [String; N]>) -> String {
+    let rows: Vec<_> = rows.collect();
     let mut text = String::new();
     for row in &rows {
         for (column, cell) in row.iter().enumerate() {
