@@ -32,8 +32,10 @@ use crate::reload::Reload;
 use crate::settings::{Limits, Settings};
 use crate::socket::ResourceSockets;
 use crate::socket::bind::{self, BindError, SocketFile};
+use crate::socket::places::Places;
 use crate::socket::server::Server;
 use crate::socket::tampering::{Patrol, Register};
+use crate::socket::turns::Turns;
 use crate::stop::Stop;
 use crate::traffic::Sort;
 use reload::Serving;
@@ -129,7 +131,7 @@ struct Daemon {
     drain: watch::Sender<bool>,
     keeper: Keeper,
     access_writer: AccessWriter,
-    adopted: usize,
+    handed_over: usize,
     _state_lock: Flock<std::fs::File>,
     _runtime_lock: Flock<std::fs::File>,
 }
@@ -155,7 +157,7 @@ impl Daemon {
             access_writer.map_err(|source| ServeError::Start { what: "the access log's thread", source })?;
         let keeper = Keeper::start();
         let keeper = keeper.map_err(|source| ServeError::Start { what: "the keeper's thread", source })?;
-        let adopted = inherited.count();
+        let handed_over = inherited.count();
         let mut open = |path, group| listen(path, group, &mut inherited, &keeper);
         let admin_listener = open(settings.runtime.admin_socket(), OPERATORS)?;
         let intake_listener = open(settings.runtime.intake_socket(), LINK)?;
@@ -165,8 +167,9 @@ impl Daemon {
         let register = Register::default();
         let (limits, in_force) = watch::channel(settings.limits);
         let for_each_resource = |limits: &Limits| limits.resource_connections;
+        let fair = (Turns::on(runtime), Places::within_limit());
         let resource_server =
-            Server::new(in_force.clone(), for_each_resource, draining.clone(), shared.clone())
+            Server::new(in_force.clone(), for_each_resource, fair.clone(), draining.clone(), shared.clone())
                 .without_bodies();
         let resources = ResourceSockets::new(
             settings.runtime.clone(),
@@ -195,6 +198,7 @@ impl Daemon {
             server: Server::new(
                 in_force.clone(),
                 |limits| limits.operator_connections,
+                fair,
                 draining,
                 shared.clone(),
             ),
@@ -218,7 +222,7 @@ impl Daemon {
             drain,
             keeper,
             access_writer,
-            adopted,
+            handed_over,
             _state_lock: state_lock,
             _runtime_lock: runtime_lock,
         })
@@ -236,13 +240,13 @@ impl Daemon {
             drain,
             keeper,
             access_writer,
-            adopted,
+            handed_over,
             _state_lock,
             _runtime_lock,
         } = self;
         let ready = admin.is_ready();
         let host_key = admin.key_source.as_str();
-        tracing::info!(event = "started", host_id = %admin.host_id, host_key, ready, adopted, "serving");
+        tracing::info!(event = "started", host_id = %admin.host_id, host_key, ready, handed_over, "serving");
         manager::ready(&admin.in_short());
         if admin.memory == Memory::Swappable {
             tracing::warn!(

@@ -146,6 +146,15 @@ impl LoneHost {
         self.serve.as_mut().expect("a running daemon")
     }
 
+    /// The daemon's process.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.serve.as_ref().expect("a running daemon").pid()
+    }
+
     /// Hands over the daemon, if there is one.
     pub fn take(&mut self) -> Option<Program> {
         self.serve.take()

@@ -1,11 +1,12 @@
 //! Accepting and serving HTTP/1.1 connections on one listening socket, within its limits. It knows
 //! nothing of what is asked: that is the service it is given.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -16,16 +17,18 @@ use hyper_util::rt::TokioIo;
 use nix::errno::Errno;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 
+use super::bells::Bells;
+use super::connections::{Connections, Counts, DOOR};
+use super::places::{Claim, Place, Places};
 use super::reply::Body;
 use super::stream::{LineEnds, PacedStream};
-use super::vigil::{Pace, Patience, Phase, Vigil};
+use super::turns::Turns;
+use super::vigil::{Pace, Patience};
 use crate::intake::Shared;
-use crate::ledger::Ledger;
 use crate::settings::Limits;
-use crate::traffic::{OnSockets, Sort};
+use crate::traffic::Sort;
 
 /// How the connections of a socket are served. One for all sockets of a kind.
 #[derive(Clone)]
@@ -34,6 +37,8 @@ pub(crate) struct Server {
     connections: fn(&Limits) -> usize,
     lines: LineEnds,
     sort: Sort,
+    turns: Turns,
+    places: Places,
     draining: watch::Receiver<bool>,
     shared: Shared,
     /// When it was last told that connections can't be accepted.
@@ -47,35 +52,28 @@ struct Rules {
     patience: Patience,
 }
 
-/// The open connections of one socket.
-struct Connections {
-    tasks: JoinSet<()>,
-    watched: BTreeMap<Id, Watched>,
-    counts: Counts,
-}
-
-/// Where what happens on a socket is counted.
-#[derive(Clone)]
-struct Counts(Arc<Ledger>, Sort);
-
-struct Watched {
-    task: AbortHandle,
-    pace: Arc<Pace>,
-    vigil: Vigil,
+/// Where clients come in, a few at a time.
+struct Door<'a> {
+    listener: UnixListener,
+    claim: Claim,
+    connections: &'a Mutex<Connections>,
+    /// Who came in since nobody was waiting.
+    in_a_row: u32,
 }
 
 impl Server {
     /// A server with at most so many `connections` open at a time on each of its sockets, which stops
     /// taking new ones and finishes what it is answering once `draining` turns true. The limits may
-    /// change while it serves.
+    /// change while it serves. All sockets of the runtime share `turns`, those of the process `places`.
     pub(crate) fn new(
         limits: watch::Receiver<Limits>,
         connections: fn(&Limits) -> usize,
+        (turns, places): (Turns, Places),
         draining: watch::Receiver<bool>,
         shared: Shared,
     ) -> Self {
         let (lines, sort) = (LineEnds::Any, Sort::Resource);
-        Self { limits, connections, lines, sort, draining, shared, exhausted: Arc::default() }
+        Self { limits, connections, lines, sort, turns, places, draining, shared, exhausted: Arc::default() }
     }
 
     /// The same, counted as the server of such sockets; of the resources' unless this says otherwise.
@@ -90,6 +88,8 @@ impl Server {
 
     /// Serves a listening socket until the daemon drains. Dropping the future closes the listener and
     /// all its connections at once.
+    ///
+    /// All that happens on a socket happens here, a piece at a time: see [`Turns`].
     pub(crate) async fn run<S, F>(self, listener: UnixListener, service: S)
     where
         S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
@@ -105,37 +105,147 @@ impl Server {
         S: Fn(Request<Incoming>) -> F + Send + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let mut open = Connections::counted_by(Counts(Arc::clone(&self.shared.ledger), self.sort));
+        let bells = Bells::default();
+        let bell = bells.hang(DOOR);
+        bell.wake_by_ref();
+        let counts = Counts(Arc::clone(&self.shared.ledger), self.sort);
+        let connections = Mutex::new(Connections::new(bells.clone(), bell.clone(), counts));
+        let mut seat = self.turns.seat();
+        let mut door = pin!(self.keep_door(listener, &connections, meet));
+        poll_fn(|context| {
+            if !seat.may_work() {
+                return Poll::Pending;
+            }
+            match bells.next() {
+                Some(DOOR) => {
+                    if door.as_mut().poll(&mut Context::from_waker(&bell)).is_ready() {
+                        return Poll::Ready(());
+                    }
+                }
+                Some(number) => open(&connections).look_after(number),
+                None => {}
+            }
+            if !bells.are_still(context.waker()) {
+                seat.line_up(context.waker());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Lets clients in and those out whose time is up, until the daemon drains and they are gone.
+    async fn keep_door<M, S, F>(&self, listener: UnixListener, connections: &Mutex<Connections>, meet: M)
+    where
+        M: Fn(&UnixStream) -> S,
+        S: Fn(Request<Incoming>) -> F + Send + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
         let mut draining = pin!(begun(self.draining.clone()));
         let mut limits = self.limits.clone();
         let mut rules = Rules::of(&limits.borrow_and_update(), self.connections);
         let mut looks = rules.looks();
+        let mut door = Door { listener, claim: self.places.claim(), connections, in_a_row: 0 };
         loop {
-            // The place comes first: a connection that was accepted and then waits would hold a
-            // descriptor, one in the backlog holds nothing of ours.
-            let has_place = open.count() < rules.connections;
+            let is_empty = open(connections).count() == 0;
             tokio::select! {
                 biased;
                 () = draining.as_mut() => break,
                 Ok(()) = limits.changed() => {
                     rules = Rules::of(&limits.borrow_and_update(), self.connections);
                     looks = rules.looks();
-                    open.begin_anew();
+                    open(connections).begin_anew();
                 }
-                _ = looks.tick(), if !open.is_empty() => open.end_those_out_of_time(&rules.patience),
-                () = open.one_ended(), if !has_place => {}
-                accepted = listener.accept(), if has_place => match accepted {
-                    Ok((stream, _unnamed)) => {
+                _ = looks.tick(), if !is_empty => open(connections).end_those_out_of_time(&rules.patience),
+                client = poll_fn(|context| self.poll_client(&mut door, rules.connections, context)) => match client {
+                    Ok((stream, place)) => {
                         let service = meet(&stream);
-                        open.serve(&rules.http, stream, self.lines, service);
+                        self.serve(connections, &rules.http, stream, place, service);
                     }
                     Err(error) => self.pause(&error).await,
                 },
             }
         }
-        drop(listener);
+        drop(door);
         // What is not finished by then is closed.
-        let _finished = timeout(DRAIN, open.finish()).await;
+        let _finished = timeout(DRAIN, finish(connections)).await;
+    }
+
+    /// The next client, and its place. The place comes first: a connection that was accepted and then
+    /// waits would hold a descriptor, one in the backlog holds nothing of ours.
+    fn poll_client(
+        &self,
+        door: &mut Door<'_>,
+        limit: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<(UnixStream, Place)>> {
+        let mut open = open(door.connections);
+        if open.count() >= limit {
+            door.claim.leave_line();
+            open.await_end();
+            return Poll::Pending;
+        }
+        if door.in_a_row >= AT_ONCE {
+            door.in_a_row = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let Poll::Ready(place) = door.claim.poll_place(open.in_own_places(), context) else {
+            open.await_end();
+            self.tell_of_exhaustion("as many are open as the limit of open files allows");
+            return Poll::Pending;
+        };
+        let accepted = door.listener.poll_accept(context);
+        door.in_a_row = if accepted.is_ready() { door.in_a_row.saturating_add(1) } else { 0 };
+        let (stream, _unnamed) = ready!(accepted)?;
+        Poll::Ready(Ok((stream, place)))
+    }
+
+    fn serve<S, F>(
+        &self,
+        connections: &Mutex<Connections>,
+        http: &http1::Builder,
+        stream: UnixStream,
+        place: Place,
+        service: S,
+    ) where
+        S: Fn(Request<Incoming>) -> F + Send + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let service = Arc::new(Mutex::new(service));
+        let pace = Arc::<Pace>::default();
+        let counts = Counts(Arc::clone(&self.shared.ledger), self.sort);
+        let answering = Arc::clone(&pace);
+        let service = service_fn(move |request| {
+            answering.begin_answering();
+            let begun = Instant::now();
+            let (pace, counts) = (Arc::clone(&answering), counts.clone());
+            // Of requests that came in one piece, each but the first waits until others had a turn.
+            let answer = if pace.takes_answer() {
+                Ok(begin(&service, request))
+            } else {
+                Err((Arc::clone(&service), request))
+            };
+            async move {
+                let answer = match answer {
+                    Ok(answer) => answer.await,
+                    Err((service, request)) => {
+                        pace.answers_again().await;
+                        begin(&service, request).await
+                    }
+                };
+                counts.sockets().count_answer(answer.status(), begun.elapsed());
+                pace.begin_writing();
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let stream = TokioIo::new(PacedStream::new(stream, Arc::clone(&pace), self.lines));
+        let connection = http.serve_connection(stream, service);
+        let work = async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(event = "connection_ended", error = %error, "connection ended early");
+            }
+        };
+        open(connections).insert(work, pace, place);
     }
 
     /// After a failed accept: out of descriptors or memory nothing gets better by trying at once, so
@@ -144,11 +254,15 @@ impl Server {
         let errno = error.raw_os_error().map(Errno::from_raw);
         let Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) = errno else { return };
         self.shared.ledger.traffic().count_accept_failure();
+        self.tell_of_exhaustion(&error.to_string());
+        sleep(EXHAUSTED_PAUSE).await;
+    }
+
+    fn tell_of_exhaustion(&self, why: &str) {
         if self.is_news() {
-            let message = format!("cannot accept connections: {error}; raise LimitNOFILE or memory");
+            let message = format!("cannot accept connections: {why}; raise LimitNOFILE or memory");
             self.shared.alarm("accept_exhausted", &message);
         }
-        sleep(EXHAUSTED_PAUSE).await;
     }
 
     /// Whether none of the sockets has told of exhaustion lately.
@@ -175,97 +289,23 @@ impl Rules {
     }
 }
 
-impl Counts {
-    fn sockets(&self) -> &OnSockets {
-        self.0.traffic().on(self.1)
+/// Ends each connection as soon as it has nothing to answer.
+async fn finish(connections: &Mutex<Connections>) {
+    let mut looks = interval(DRAIN_LOOK);
+    while open(connections).count() > 0 {
+        open(connections).end_those_at_rest();
+        looks.tick().await;
     }
 }
 
-impl Connections {
-    fn counted_by(counts: Counts) -> Self {
-        Self { tasks: JoinSet::new(), watched: BTreeMap::new(), counts }
-    }
+/// The lock is free: one request of a connection is begun at a time, by the socket's only task.
+fn begin<R, F>(service: &Mutex<impl Fn(R) -> F>, request: R) -> F {
+    service.lock().unwrap_or_else(PoisonError::into_inner)(request)
+}
 
-    fn serve<S, F>(&mut self, http: &http1::Builder, stream: UnixStream, lines: LineEnds, service: S)
-    where
-        S: Fn(Request<Incoming>) -> F + Send + 'static,
-        F: Future<Output = Response<Body>> + Send + 'static,
-    {
-        let pace = Arc::<Pace>::default();
-        let (answering, counting) = (Arc::clone(&pace), self.counts.clone());
-        let service = service_fn(move |request| {
-            let begun = Instant::now();
-            answering.begin_answering();
-            let (answer, pace, counts) = (service(request), Arc::clone(&answering), counting.clone());
-            async move {
-                let answer = answer.await;
-                counts.sockets().count_answer(answer.status(), begun.elapsed());
-                pace.begin_writing();
-                Ok::<_, Infallible>(answer)
-            }
-        });
-        let stream = TokioIo::new(PacedStream::new(stream, Arc::clone(&pace), lines));
-        let connection = http.serve_connection(stream, service);
-        let counts = self.counts.clone();
-        let task = self.tasks.spawn(async move {
-            let _open = counts.sockets().open();
-            if let Err(error) = connection.await {
-                tracing::debug!(event = "connection_ended", error = %error, "connection ended early");
-            }
-        });
-        self.watched.insert(task.id(), Watched { task, pace, vigil: Vigil::default() });
-    }
-
-    /// How many are open, once those that ended are taken off the list.
-    fn count(&mut self) -> usize {
-        while let Some(ended) = self.tasks.try_join_next_with_id() {
-            self.forget(ended);
-        }
-        self.watched.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.watched.is_empty()
-    }
-
-    async fn one_ended(&mut self) {
-        if let Some(ended) = self.tasks.join_next_with_id().await {
-            self.forget(ended);
-        }
-    }
-
-    fn forget(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
-        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-        self.watched.remove(&id);
-    }
-
-    /// Other times hold from now on: nobody is held to them for what was before.
-    fn begin_anew(&mut self) {
-        for Watched { vigil, .. } in self.watched.values_mut() {
-            *vigil = Vigil::default();
-        }
-    }
-
-    fn end_those_out_of_time(&mut self, patience: &Patience) {
-        for Watched { task, pace, vigil } in self.watched.values_mut() {
-            if patience.is_over(vigil, pace) {
-                self.counts.sockets().count_timed_out();
-                task.abort();
-            }
-        }
-    }
-
-    /// Ends each as soon as it has nothing to answer.
-    async fn finish(&mut self) {
-        while !self.is_empty() {
-            for Watched { task, pace, .. } in self.watched.values() {
-                if pace.phase() == Phase::Idle {
-                    task.abort();
-                }
-            }
-            let _one_ended_or_time_to_look = timeout(DRAIN_LOOK, self.one_ended()).await;
-        }
-    }
+/// A panic while this was held is a panic of the socket's only task.
+fn open(connections: &Mutex<Connections>) -> MutexGuard<'_, Connections> {
+    connections.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// HTTP as it is spoken on every socket here.
@@ -282,6 +322,9 @@ pub(crate) fn protocol(limits: &Limits) -> http1::Builder {
 async fn begun(mut draining: watch::Receiver<bool>) {
     let _begun = draining.wait_for(|draining| *draining).await;
 }
+
+/// Who is let in before others have a turn. The second is mostly nobody, which tells that none waits.
+const AT_ONCE: u32 = 2;
 
 /// How long answers in progress may take once the daemon stops.
 const DRAIN: Duration = Duration::from_secs(2);

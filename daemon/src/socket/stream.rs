@@ -1,12 +1,12 @@
 //! The stream under a connection: notes when an answer is written, writes head and body of an answer in
-//! one piece, and lets a line of a request end in one way only.
+//! one piece and no more than is due at once, and lets a line of a request end in one way only.
 
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use zeroize::Zeroizing;
@@ -36,6 +36,12 @@ pub(crate) enum LineEnds {
 impl<S> PacedStream<S> {
     pub(crate) fn new(stream: S, pace: Arc<Pace>, lines: LineEnds) -> Self {
         Self { stream, pace, lines }
+    }
+
+    fn count(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.pace.count_written(*bytes);
+        }
     }
 }
 
@@ -75,7 +81,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let room = ready!(self.pace.poll_room(context));
+        let bytes = bytes.get(..room).unwrap_or(bytes);
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.count(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -83,18 +93,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let room = ready!(self.pace.poll_room(context));
         let length = slices.iter().fold(0_usize, |sum, slice| sum.saturating_add(slice.len()));
-        if slices.len() == 1 || length > GATHERED {
-            return Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        }
-        GATHER.with_borrow_mut(|gather| {
-            gather.clear();
-            slices.iter().for_each(|slice| gather.extend_from_slice(slice));
-            let written = Pin::new(&mut self.stream).poll_write(context, gather);
-            gather.fill(0);
-            black_box(gather.as_slice());
-            written
-        })
+        let written = if length <= GATHERED.min(room) && slices.len() > 1 {
+            GATHER.with_borrow_mut(|gather| {
+                gather.clear();
+                slices.iter().for_each(|slice| gather.extend_from_slice(slice));
+                let written = Pin::new(&mut self.stream).poll_write(context, gather);
+                gather.fill(0);
+                black_box(gather.as_slice());
+                written
+            })
+        } else {
+            let fitting = within(slices, room);
+            Pin::new(&mut self.stream).poll_write_vectored(context, &fitting)
+        };
+        self.count(&written);
+        written
     }
 
     /// Has hyper hand over bodies as they are, rather than copy them into a buffer of its own, which
@@ -115,6 +130,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
+}
+
+/// The first `room` bytes of what is to be written.
+fn within<'a>(slices: &'a [IoSlice<'_>], mut room: usize) -> Vec<IoSlice<'a>> {
+    let cut = slices.iter().map(|slice| {
+        let fitting = slice.get(..room).unwrap_or(slice);
+        room = room.saturating_sub(fitting.len());
+        IoSlice::new(fitting)
+    });
+    cut.filter(|slice| !slice.is_empty()).collect()
 }
 
 thread_local! {

@@ -1,15 +1,23 @@
-//! How long a client may hold a connection without getting anywhere. Each connection notes what it is
-//! at, which costs an answer two stores; now and then all connections of a socket are looked at. So
-//! no answer sets or clears a timer.
+//! How long a client may hold a connection without getting anywhere, and how much it gets at once. Each
+//! connection notes what it is at, which costs an answer a few stores; now and then all connections of
+//! a socket are looked at. So no answer sets or clears a timer.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::settings::Limits;
 
 /// What a connection is at. Written by the connection, read by its socket.
 #[derive(Debug, Default)]
-pub(crate) struct Pace(AtomicU32);
+pub(crate) struct Pace {
+    phases: AtomicU32,
+    /// Whether a request was answered in this piece of work.
+    has_answered: AtomicBool,
+    /// The bytes that were written in this piece of work.
+    written: AtomicUsize,
+}
 
 /// What a connection is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,14 +64,44 @@ impl Pace {
 
     /// What the connection is at.
     pub(super) fn phase(&self) -> Phase {
-        Phase::of(self.0.load(Ordering::Relaxed))
+        Phase::of(self.phases.load(Ordering::Relaxed))
+    }
+
+    /// A piece of work begins: one request at most is answered in it, and so much is written.
+    pub(super) fn begin_piece(&self) {
+        self.has_answered.store(false, Ordering::Relaxed);
+        self.written.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether a request may be answered in this piece; from here on none may.
+    pub(super) fn takes_answer(&self) -> bool {
+        !self.has_answered.swap(true, Ordering::Relaxed)
+    }
+
+    /// Waits for a piece in which a request may be answered.
+    pub(super) async fn answers_again(&self) {
+        poll_fn(|context| if self.takes_answer() { Poll::Ready(()) } else { put_off(context) }).await;
+    }
+
+    /// How many bytes may be written in this piece; with none left, the connection goes on with the next.
+    pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Poll<usize> {
+        match PIECE_BYTES.saturating_sub(self.written.load(Ordering::Relaxed)) {
+            0 => put_off(context),
+            room => Poll::Ready(room),
+        }
+    }
+
+    /// So many bytes were.
+    pub(super) fn count_written(&self, bytes: usize) {
+        let written = self.written.load(Ordering::Relaxed);
+        self.written.store(written.saturating_add(bytes), Ordering::Relaxed);
     }
 
     /// A count of the phases so far, in steps of four; what the connection is at is in the remainder.
     /// So two readings are equal only if nothing has happened in between. One task writes at a time.
     fn enter(&self, phase: Phase) {
-        let count = self.0.load(Ordering::Relaxed) | 3;
-        self.0.store(count.wrapping_add(1) | phase.bits(), Ordering::Relaxed);
+        let count = self.phases.load(Ordering::Relaxed) | 3;
+        self.phases.store(count.wrapping_add(1) | phase.bits(), Ordering::Relaxed);
     }
 }
 
@@ -97,7 +135,7 @@ impl Patience {
 
     /// Looks at a connection, a period after the last look: is it out of time?
     pub(super) fn is_over(&self, vigil: &mut Vigil, pace: &Pace) -> bool {
-        let now = pace.0.load(Ordering::Relaxed);
+        let now = pace.phases.load(Ordering::Relaxed);
         if vigil.seen != Some(now) {
             *vigil = Vigil { seen: Some(now), quiet_for: Duration::ZERO };
             return false;
@@ -110,6 +148,15 @@ impl Patience {
         }
     }
 }
+
+/// To be polled again, once others have had their piece.
+fn put_off<T>(context: &mut Context<'_>) -> Poll<T> {
+    context.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// Copied to a client in less time than a request takes to be answered, give or take.
+const PIECE_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,175 @@
+//! Whose turn it is. Each socket is one task, and works piece by piece; a piece is bounded. A socket
+//! with nothing but one piece to do does it at once. One with more takes turns with all others that
+//! have more: a single piece among all of them, then whatever arrived meanwhile, then the next one's.
+//!
+//! So whoever asks one thing at a time waits for one piece of one crowded socket and for one piece of
+//! each other that asks one thing at a time, however many sockets are crowded and however they are.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use tokio::runtime::Handle;
+use tokio::task::yield_now;
+
+/// The turns of all sockets that are served by one thread.
+#[derive(Clone)]
+pub(crate) struct Turns(Arc<Mutex<Line>>);
+
+/// The sockets that have more to do than one piece, first come, first served: so it goes round.
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Arc<Waiting>>,
+    /// Who calls them, while there is nobody to call.
+    caller: Option<Waker>,
+}
+
+struct Waiting {
+    is_called: AtomicBool,
+    task: Waker,
+}
+
+/// One socket's place in the round.
+pub(super) struct Seat {
+    turns: Turns,
+    waiting: Option<Arc<Waiting>>,
+}
+
+impl Turns {
+    /// The turns of sockets that this runtime serves.
+    pub(crate) fn on(runtime: &Handle) -> Self {
+        let turns = Self(Arc::default());
+        runtime.spawn(turns.clone().call_one_after_another());
+        turns
+    }
+
+    pub(super) fn seat(&self) -> Seat {
+        Seat { turns: self.clone(), waiting: None }
+    }
+
+    /// Yielding makes the runtime look for what has arrived, and run that first: so what arrives waits
+    /// for the one that was called, and for no other.
+    async fn call_one_after_another(self) {
+        loop {
+            let next = poll_fn(|context| {
+                let mut line = self.line();
+                let next = line.waiting.pop_front();
+                if next.is_none() {
+                    line.caller = Some(context.waker().clone());
+                }
+                next.map_or(Poll::Pending, Poll::Ready)
+            });
+            let next = next.await;
+            next.is_called.store(true, Ordering::Release);
+            next.task.wake_by_ref();
+            yield_now().await;
+        }
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Whether the socket may do a piece now: it stands in no line, or was called.
+    pub(super) fn may_work(&mut self) -> bool {
+        self.waiting.take_if(|waiting| waiting.is_called.load(Ordering::Acquire));
+        self.waiting.is_none()
+    }
+
+    /// Stands in line for one more piece; `task` is woken when it is called.
+    pub(super) fn line_up(&mut self, task: &Waker) {
+        let waiting = Arc::new(Waiting { is_called: AtomicBool::new(false), task: task.clone() });
+        self.waiting = Some(Arc::clone(&waiting));
+        let mut line = self.turns.line();
+        line.waiting.push_back(waiting);
+        let caller = line.caller.take();
+        drop(line);
+        if let Some(caller) = caller {
+            caller.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// A task that does so many pieces and notes each.
+    async fn crowded(turns: Turns, name: char, pieces: usize, done: mpsc::Sender<char>) {
+        let (mut seat, mut left) = (turns.seat(), pieces);
+        poll_fn(|context| {
+            if !seat.may_work() {
+                return Poll::Pending;
+            }
+            done.try_send(name).unwrap();
+            left -= 1;
+            if left == 0 {
+                return Poll::Ready(());
+            }
+            seat.line_up(context.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    #[test]
+    fn the_crowded_go_round() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let (done, mut order) = mpsc::channel(100);
+        let turns = Turns::on(runtime.handle());
+        runtime.block_on(async {
+            for name in ['a', 'b', 'c'] {
+                runtime.spawn(crowded(turns.clone(), name, 4, done.clone()));
+            }
+            drop(done);
+            let mut seen = String::new();
+            while let Some(name) = order.recv().await {
+                seen.push(name);
+            }
+            assert_eq!(seen, "abcabcabcabc");
+        });
+    }
+
+    #[test]
+    fn what_arrives_waits_for_one_piece_of_one_crowded_socket() {
+        let runtime = Builder::new_current_thread().enable_io().build().unwrap();
+        let (done, mut order) = mpsc::channel(10_000);
+        let turns = Turns::on(runtime.handle());
+        runtime.block_on(async {
+            for _ in 0..8 {
+                runtime.spawn(crowded(turns.clone(), '.', 1_000, done.clone()));
+            }
+            let (mut near, mut far) = tokio::net::UnixStream::pair().unwrap();
+            let echo = done.clone();
+            runtime.spawn(async move {
+                for _ in 0..100 {
+                    tokio::io::AsyncReadExt::read_u8(&mut far).await.unwrap();
+                    echo.try_send('!').unwrap();
+                    tokio::io::AsyncWriteExt::write_u8(&mut far, 0).await.unwrap();
+                }
+            });
+            for _ in 0..100 {
+                done.try_send('?').unwrap();
+                tokio::io::AsyncWriteExt::write_u8(&mut near, 0).await.unwrap();
+                tokio::io::AsyncReadExt::read_u8(&mut near).await.unwrap();
+            }
+            drop(done);
+            order.close();
+            let mut since = None;
+            while let Ok(seen) = order.try_recv() {
+                match (seen, since) {
+                    ('?', _) => since = Some(0),
+                    ('!', Some(pieces)) => assert!(pieces <= 9, "{pieces} pieces went before"),
+                    (_, since_asked) => since = since_asked.map(|pieces| pieces + 1),
+                }
+            }
+        });
+    }
+}
