@@ -101,11 +101,19 @@ impl Published {
     /// # Panics
     /// When one is not within a minute.
     pub fn serves(&self, resources: &[(&str, &str)]) {
+        self.serves_at(self.version, resources);
+    }
+
+    /// Waits until each of these is served at this version.
+    ///
+    /// # Panics
+    /// When one is not within a minute.
+    pub fn serves_at(&self, version: u64, resources: &[(&str, &str)]) {
         for (_, id) in resources {
-            eventually(&format!("{id} is served at version {}", self.version), || {
+            eventually(&format!("{id} is served at version {version}"), || {
                 let answer = self.socket(id).request("GET", "/v1/resolve", &[], b"").ok()?;
                 let served = answer.json()["snapshot_version"].as_u64();
-                (answer.status == 200 && served == Some(self.version)).then_some(())
+                (answer.status == 200 && served == Some(version)).then_some(())
             });
         }
     }

@@ -14,13 +14,16 @@ use std::process::Command;
 pub fn root_fs() -> PathBuf {
     let path = kept("rootfs");
     let _one_at_a_time = lock("rootfs.lock");
-    if !path.exists() {
-        let unfinished = kept("rootfs.new");
-        remove(&unfinished);
-        debootstrap(&unfinished);
-        quieten(&unfinished);
-        fs::rename(&unfinished, &path).expect("put the root file system in place");
+    if fs::read_to_string(path.join(RECIPE)).is_ok_and(|made| made == recipe()) {
+        return path;
     }
+    let unfinished = kept("rootfs.new");
+    remove(&unfinished);
+    debootstrap(&unfinished);
+    quieten(&unfinished);
+    fs::write(unfinished.join(RECIPE), recipe()).expect("write how it was made");
+    remove(&path);
+    fs::rename(&unfinished, &path).expect("put the root file system in place");
     path
 }
 
@@ -88,8 +91,17 @@ fn quieten(root: &Path) {
     }
 }
 
+/// One that was made otherwise is made anew.
+fn recipe() -> String {
+    format!("{SUITE} {PACKAGES} {UNWANTED:?}")
+}
+
+/// Where it stands in the root file system.
+const RECIPE: &str = "etc/how-this-was-made";
+
 const SUITE: &str = "bookworm";
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,procps,iproute2";
+/// What a machine needs to boot, what the tests run on it, and what our packages recommend.
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,procps,iproute2,ca-certificates";
 
 /// A getty hangs up the console, and systemd with it; settings of the kernel are not the machine's; what
 /// timers start would be in the way.

@@ -1,5 +1,11 @@
 //! What only a booted machine shows: the packages, the units and the descriptor store, with systemd as
 //! PID 1.
 
+mod escapes;
 mod install;
+mod key;
+mod kills;
+mod removal;
+mod returns;
+mod stored;
 mod unbroken;
