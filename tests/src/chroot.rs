@@ -26,15 +26,13 @@ impl Chroot {
         let script = r#"cd "$2" && mount -t tmpfs tmpfs . && mkdir upper work root \
             && mount -t overlay -o "lowerdir=$1,upperdir=upper,workdir=work" overlay root \
             && mount -t proc proc root/proc && mount --rbind /dev root/dev && mount -t tmpfs tmpfs root/run \
-            && echo mounted && exec chroot root sleep infinity"#;
+            && exec chroot root /bin/sh -c 'echo inside && exec sleep infinity'"#;
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "--", "/bin/sh", "-c", script, "chroot"]);
         command.arg(root_fs()).arg(folder.path());
         let keeper = Program::start("the chroot", command, &folder.path().join("log"));
-        eventually("the chroot is there", || {
-            (keeper.output().contains("mounted") && root_of(&keeper).join("usr/bin/dpkg").exists())
-                .then_some(())
-        });
+        // Not before: what were run in its namespace until then would be run on this machine itself.
+        eventually("the chroot is there", || keeper.output().contains("inside").then_some(()));
         Self { keeper, _folder: folder }
     }
 
