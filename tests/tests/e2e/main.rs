@@ -16,6 +16,7 @@ mod isolation;
 mod kills;
 mod layers;
 mod outage;
+mod reload;
 mod sdk;
 mod secrets;
 mod tenants;
