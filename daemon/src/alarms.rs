@@ -45,6 +45,11 @@ pub(crate) const ALARMS: &[Alarm] = &[
         "a full update helps: the link brings one; if none comes, `miosad push` one. Find out who put the state directory back",
     ),
     alarm(
+        "configuration_refused",
+        "the configuration file can't be used, so what was in force before is",
+        "mend what `miosad status` names, or see `miosad serve --check-config`; it is picked up by itself",
+    ),
+    alarm(
         "disk_error",
         "the state directory could not be written",
         "read the kernel's log (dmesg); nothing new is accepted until it can be written",
@@ -231,7 +236,7 @@ mod tests {
     /// The words that stand where an alarm is named: in calls, and in what names one for a call.
     fn names_in(code: &str) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
-        for call in [".alarm(", "self.tell("] {
+        for call in [".alarm(", "self.tell(", ".count_alarm("] {
             for after in code.split(call).skip(1) {
                 if let Some(text) = after.trim_start().strip_prefix('"') {
                     names.extend(text.split('"').next().map(str::to_owned));

@@ -54,6 +54,11 @@ pub(super) fn text(status: &StatusReport, facts: &Facts) -> String {
         u64::from(status.drop.state == "watched"),
     );
     page.gauge(
+        "miosad_configuration_in_force",
+        "Whether all of the configuration file as it is now is in force",
+        u64::from(status.configuration.state == "in_force"),
+    );
+    page.gauge(
         "miosad_drop_left_files",
         "What is in the drop directory and not taken",
         status.drop.left_count,

@@ -17,6 +17,12 @@ pub(super) fn configuration(patient: &Patient) -> Vec<Finding> {
     }
     let file = settings.file().display();
     if let Some(status) = patient.told() {
+        let waiting = &status.configuration.needs_restart;
+        if !waiting.is_empty() {
+            let says = format!("{file}: {} hold after a restart only", waiting.join(", "));
+            let action = "`systemctl restart miosad` puts them in force; no connection is refused meanwhile";
+            return vec![Finding::warn(CONFIGURATION, says, action)];
+        }
         let written = limits_by_name(&settings.limits);
         let differs = |(name, value): (&String, &u64)| {
             let running = status.limits.get(name).filter(|running| *running != value)?;

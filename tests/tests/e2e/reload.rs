@@ -232,9 +232,7 @@ fn a_trust_document_that_is_dropped_in_is_in_force_without_a_restart() {
         fs::rename(hidden, host.host.state("drop").join(name)).unwrap();
     };
     drop_in("trust", &host.publisher.trust(2));
-    eventually("the trust document is followed", || {
-        (host.host.status()["trust_version"] == 2).then_some(())
-    });
+    eventually("the trust document is followed", || (host.host.status()["trust_version"] == 2).then_some(()));
     drop_in("update", &host.publisher.full(2));
     eventually("an update under it is served", || (host.host.status()["version"] == 2).then_some(()));
     assert_eq!(host.host.serve().pid(), pid);
