@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
+use bytes::Bytes;
 use miosa_injector::model::{ResourceId, RunId, TenantId};
 use miosa_injector::{Moving, ResolveError, State};
 use miosa_snapshot::{Age, Digest, KeyId, OutOfScope, Signer, Statement, Trust, Verified};
@@ -167,6 +168,15 @@ impl Content {
         run: Option<&RunId>,
     ) -> Result<Arc<Built>, ResolveError> {
         self.answers.get_or_build(&self.state, resource, run)
+    }
+
+    /// Why a resource, or a run on it, starts with that: JSON without a value.
+    pub(crate) fn explanation(
+        &self,
+        resource: &ResourceId,
+        run: Option<&RunId>,
+    ) -> Result<Bytes, ResolveError> {
+        self.answers.get_or_explain(&self.state, resource, run)
     }
 }
 

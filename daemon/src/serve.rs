@@ -2,6 +2,7 @@
 //! no program.
 
 mod reload;
+mod operators;
 mod runtime_dir;
 
 use std::io;
@@ -30,6 +31,7 @@ use crate::intake::{self, Intake, Queue, RestoreError, Shared, Sockets};
 use crate::manager::{self, Inherited, Keeper, ListenerName};
 use crate::reload::Reload;
 use crate::settings::{Limits, Settings};
+use crate::serve::operators::OperatorsThread;
 use crate::socket::ResourceSockets;
 use crate::socket::bind::{self, BindError, SocketFile};
 use crate::socket::places::Places;
@@ -122,6 +124,7 @@ impl ServeError {
 /// A daemon that is ready to run: everything that could fail has not.
 struct Daemon {
     server: Server,
+    operators: OperatorsThread,
     limits: watch::Sender<Limits>,
     admin: Admin,
     admin_listener: UnixListener,
@@ -167,9 +170,10 @@ impl Daemon {
         let register = Register::default();
         let (limits, in_force) = watch::channel(settings.limits);
         let for_each_resource = |limits: &Limits| limits.resource_connections;
-        let fair = (Turns::on(runtime), Places::within_limit());
+        let places = Places::within_limit();
+        let fair = (Turns::on(runtime), places.clone());
         let resource_server =
-            Server::new(in_force.clone(), for_each_resource, fair.clone(), draining.clone(), shared.clone())
+            Server::new(in_force.clone(), for_each_resource, fair, draining.clone(), shared.clone())
                 .without_bodies();
         let resources = ResourceSockets::new(
             settings.runtime.clone(),
@@ -193,15 +197,19 @@ impl Daemon {
         let patrol = Patrol::start(&settings.runtime, register, shared.clone());
         let patrol = patrol.map_err(|source| ServeError::Start { what: "the patrol's thread", source })?;
 
-        let _inside = runtime.enter();
+        let operators = OperatorsThread::start();
+        let operators =
+            operators.map_err(|source| ServeError::Start { what: "the operators' thread", source })?;
+        let _inside = operators.handle().enter();
         Ok(Self {
             server: Server::new(
                 in_force.clone(),
                 |limits| limits.operator_connections,
-                fair,
+                (Turns::on(operators.handle()), places),
                 draining,
                 shared.clone(),
             ),
+            operators: operators.clone(),
             limits,
             admin_listener: serve_on(admin_listener)?,
             intake_listener: serve_on(intake_listener)?,
@@ -231,6 +239,7 @@ impl Daemon {
     async fn run(self, mut stop: Stop, reload: Reload) {
         let Self {
             server,
+            operators,
             limits,
             admin,
             admin_listener,
@@ -262,10 +271,10 @@ impl Daemon {
             move |request| intake::answer(host_id.clone(), shared.clone(), queue.clone(), request);
         let (intake_server, admin_server) =
             (server.clone().counted_as(Sort::Intake), server.counted_as(Sort::Admin));
-        doors.spawn(intake_server.run(intake_listener, intake_door));
+        doors.spawn_on(intake_server.run(intake_listener, intake_door), operators.handle());
         let reporter = admin.clone();
         let admin_door = move |request| admin::answer(admin.clone(), request);
-        doors.spawn(admin_server.run(admin_listener, admin_door));
+        doors.spawn_on(admin_server.run(admin_listener, admin_door), operators.handle());
 
         let mut serving = Serving { limits, admin: reporter.clone(), drop_door };
         tokio::select! {

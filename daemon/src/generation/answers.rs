@@ -20,8 +20,14 @@ pub(super) struct Answers {
     version: u64,
 }
 
-/// By run; none for the resource itself. An unknown run is not kept, so this is bounded by the state.
-type OfResource = BTreeMap<Option<RunId>, Result<Arc<Built>, ResolveError>>;
+/// An unknown run is not kept, so this is bounded by the state.
+#[derive(Default)]
+struct OfResource {
+    /// By run; none for the resource itself.
+    answers: BTreeMap<Option<RunId>, Result<Arc<Built>, ResolveError>>,
+    /// The explanation that was asked for last, and of which run.
+    explained: Option<(Option<RunId>, Bytes)>,
+}
 
 /// A built answer. Its bytes are held once: a body is made of references to them.
 pub(crate) struct Built {
@@ -59,8 +65,8 @@ impl Answers {
         resource: &ResourceId,
         run: Option<&RunId>,
     ) -> Result<Arc<Built>, ResolveError> {
-        let built = self.of.get(resource).ok_or_else(|| ResolveError::ResourceNotFound(resource.clone()))?;
-        let mut built = lock(built);
+        let mut of = self.of(resource)?;
+        let built = &mut of.answers;
         let key = run.cloned();
         if let Some(answer) = built.get(&key) {
             return answer.clone();
@@ -71,6 +77,31 @@ impl Answers {
             built.insert(key, answer.clone());
         }
         answer
+    }
+
+    /// The explanation as JSON. Who asks for it again and again has it made once.
+    pub(super) fn get_or_explain(
+        &self,
+        state: &State,
+        resource: &ResourceId,
+        run: Option<&RunId>,
+    ) -> Result<Bytes, ResolveError> {
+        let mut of = self.of(resource)?;
+        if let Some((of_run, explanation)) = &of.explained
+            && of_run.as_ref() == run
+        {
+            return Ok(explanation.clone());
+        }
+        let explanation = resolve(state, resource, run)?.explain(self.version);
+        // Only a map with keys that are no strings could fail, and an explanation has none.
+        let explanation = Bytes::from(serde_json::to_vec(&explanation).unwrap_or_default());
+        of.explained = Some((run.cloned(), explanation.clone()));
+        Ok(explanation)
+    }
+
+    fn of(&self, resource: &ResourceId) -> Result<MutexGuard<'_, OfResource>, ResolveError> {
+        let of = self.of.get(resource).ok_or_else(|| ResolveError::ResourceNotFound(resource.clone()))?;
+        Ok(lock(of))
     }
 }
 
@@ -191,6 +222,6 @@ mod tests {
             let run = format!("run_of_nobody_{number}").parse().unwrap();
             assert!(answers.get_or_build(&state, &id, Some(&run)).is_err());
         }
-        assert!(lock(&answers.of[&id]).is_empty());
+        assert!(lock(&answers.of[&id]).answers.is_empty());
     }
 }

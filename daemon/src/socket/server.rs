@@ -113,19 +113,18 @@ impl Server {
         let mut seat = self.turns.seat();
         let mut door = pin!(self.keep_door(listener, &connections, meet));
         poll_fn(|context| {
-            if !seat.may_work() {
-                return Poll::Pending;
-            }
-            match bells.next() {
-                Some(DOOR) => {
-                    if door.as_mut().poll(&mut Context::from_waker(&bell)).is_ready() {
-                        return Poll::Ready(());
+            for _ in 0..seat.pieces_now() {
+                match bells.next() {
+                    Some(DOOR) => {
+                        if door.as_mut().poll(&mut Context::from_waker(&bell)).is_ready() {
+                            return Poll::Ready(());
+                        }
                     }
+                    Some(number) => open(&connections).look_after(number),
+                    None => break,
                 }
-                Some(number) => open(&connections).look_after(number),
-                None => {}
             }
-            if !bells.are_still(context.waker()) {
+            if !seat.is_in_line() && !bells.are_still(context.waker()) {
                 seat.line_up(context.waker());
             }
             Poll::Pending

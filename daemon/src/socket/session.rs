@@ -7,13 +7,13 @@ use hyper::body::Body;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
 use hyper::{HeaderMap, Request, StatusCode};
 use miosa_injector::model::{ResourceId, RunId, TenantId};
-use miosa_injector::{Moving, ResolveError, resolve};
+use miosa_injector::{Moving, ResolveError};
 
 use super::reply::{self, Reply};
 use super::request::{Rejection, check_plain_get, query};
 use crate::access::{AccessLog, Given, Tally, Visitor};
 use crate::clock::Clock;
-use crate::generation::{Built, Content, Current, Generation, Unservable};
+use crate::generation::{Built, Current, Generation, Unservable};
 
 /// All that the sockets of all resources answer from.
 #[derive(Clone)]
@@ -72,9 +72,8 @@ fn resolved<B: Body>(
             Ok(whole(&built, generation.moving(aged), request.into_parts().0.headers))
         }
         What::Explain => {
-            let Content { state, version, .. } = &*generation.content;
-            let explanation = resolve(state, resource, asked.run.as_ref())?.explain(*version);
-            Ok(reply::json(StatusCode::OK, &explanation))
+            let explanation = generation.content.explanation(resource, asked.run.as_ref())?;
+            Ok(reply::bytes(StatusCode::OK, "application/json", explanation))
         }
     }
 }
