@@ -43,6 +43,8 @@ fn no_output_and_no_file_holds_a_secret_in_the_clear() {
     for (what, bytes) in &aviary.seen {
         traces.assert_absent(what, bytes);
     }
+    let log = host.state_dir().join("access/access.jsonl");
+    assert!(std::fs::read_to_string(log).unwrap().contains("OF_TENANT_0"), "names are in the access log");
     for path in left_behind(&world, folder.path()) {
         traces.assert_absent(&path.display().to_string(), &std::fs::read(&path).unwrap());
     }
@@ -323,6 +325,7 @@ fn run_the_commands(world: &World, host: &Host<'_>, folder: &Path, aviary: &mut 
         &["verify", update],
         &["push", update],
         &["push", "/no/such"],
+        &["access"],
     ] {
         for json in [&[][..], &["--json"]] {
             let mut miosad = command("miosad");

@@ -1,5 +1,6 @@
 //! The whole path with the real programs: what the project promises, one sentence a test.
 
+mod access;
 mod agent;
 mod canaries;
 mod clock;
@@ -16,7 +17,6 @@ mod isolation;
 mod kills;
 mod layers;
 mod outage;
-mod reload;
 mod sdk;
 mod secrets;
 mod tenants;
