@@ -124,7 +124,8 @@ impl Admin {
             Asked::Resource { id, wait } => self.resource(&id, wait).await,
             Asked::Explain { id, run } => self.explain(&id, run.as_ref()),
             Asked::Metrics => {
-                let text = metrics::text(&self.status(), &self.shared.ledger.facts());
+                let ledger = &self.shared.ledger;
+                let text = metrics::text(&self.status(), &ledger.facts(), ledger.traffic());
                 reply::bytes(StatusCode::OK, "text/plain; version=0.0.4", text.into())
             }
             Asked::Health => reply::json(StatusCode::OK, &serde_json::json!({ "alive": true })),

@@ -40,7 +40,7 @@ pub enum CommandError {
     #[error("cannot ask `miosad serve`")]
     Ask(#[source] NoAnswer),
     /// It answered with an error.
-    #[error("{message} ({code})")]
+    #[error("{}", told(.code, .message))]
     Refused {
         /// The stable word.
         code: String,
@@ -158,4 +158,25 @@ pub(crate) fn show<T: Serialize>(
         words(value)
     };
     Ok(writeln!(io::stdout(), "{}", text.trim_end())?)
+}
+
+/// What was said, with the stable word where that is not in it: of an update that was refused, it is.
+fn told(code: &str, message: &str) -> String {
+    let names_it = message.split_once(':').is_some_and(|(head, _)| head.split(' ').any(|word| word == code));
+    if names_it { message.to_owned() } else { format!("{message} ({code})") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_named_once() {
+        let said = "E2 malformed_envelope: cannot verify the update";
+        assert_eq!(told("malformed_envelope", said), said);
+        let said = "J5 wrong_base: cannot apply the update";
+        assert_eq!(told("need_full", said), format!("{said} (need_full)"));
+        let said = "resource sbx-1 is not on this host";
+        assert_eq!(told("resource_not_found", said), format!("{said} (resource_not_found)"));
+    }
 }

@@ -17,6 +17,7 @@ pub(crate) use answers::Built;
 
 use crate::age::{Aged, Freshness};
 use crate::generation::answers::Answers;
+use crate::moment::span;
 
 /// The generation that is served now, if any.
 #[derive(Default)]
@@ -85,7 +86,7 @@ pub(crate) enum Source {
 pub(crate) enum Unservable {
     #[error("this host holds no verified snapshot yet; it waits for a full update")]
     NotReady,
-    #[error("the snapshot was not confirmed for {seconds} seconds, longer than it may be served")]
+    #[error("the snapshot was not confirmed for {}, longer than it may be served", span(*seconds))]
     SnapshotExpired { seconds: u64 },
     #[error("the signer of the snapshot was revoked; this host waits for a full update by another one")]
     SignerRevoked,

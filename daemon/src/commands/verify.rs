@@ -22,13 +22,13 @@ use report::{Report, named};
 /// When it would be refused, or when this host's own files can't be read.
 pub fn verify(settings: &Settings, what: &Verify) -> Result<(), CommandError> {
     let bytes = disk::read_named(&what.file, MAX_ENVELOPE_BYTES)?;
-    // What claims nothing is refused by the first checks of an update.
-    let claim = claimed(&bytes).unwrap_or(Claim::Update);
+    let claim = claimed(&bytes);
     let clock = Clock::System;
     let mut rehearsal = rehearse(settings, clock.clone())?;
     let verdict = match claim {
-        Claim::Update => rehearsal.try_update(&bytes),
-        Claim::Trust => rehearsal.try_trust(&bytes),
+        Some(Claim::Trust) => rehearsal.try_trust(&bytes),
+        // What claims nothing is refused by the first checks of an update.
+        Some(Claim::Update) | None => rehearsal.try_update(&bytes),
     };
     let report = Report::new(&bytes, claim, &mut rehearsal, &verdict, clock.now().unix_ms);
     show(what.print, &report, Report::words)?;

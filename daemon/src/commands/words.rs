@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::admin::{ResourceLine, ResourceList, StatusReport};
+use crate::admin::{RaisedAlarm, ResourceLine, ResourceList, StatusReport};
 use crate::dropped::LeftEntry;
 use crate::ledger::DoorFacts;
-use crate::moment::span;
+use crate::link::word;
+use crate::moment::{apart, span};
 use crate::reload::ConfigurationReport;
 
 /// The status, a fact a line.
 pub(super) fn status(report: &StatusReport) -> String {
     let mut lines = Lines::default();
+    let ago = |at: u64| apart(at, report.now);
     lines.fact("host", format!("{} ({})", report.host_id, report.name));
+    let since = report.process.started_at.map_or(String::new(), |at| format!(", started {}", ago(at)));
+    lines.fact("daemon", format!("{}, process {}{since}", report.agent, report.process.pid));
     let why = report.not_ready_because.as_deref();
     lines.fact("ready", why.map_or("yes".to_owned(), |reason| format!("no: {reason}")));
     if let (Some(epoch), Some(version)) = (report.epoch, report.version) {
@@ -37,13 +41,27 @@ pub(super) fn status(report: &StatusReport) -> String {
     if let Some(reason) = &report.need_full_because {
         lines.fact("needs", needs(reason));
     }
-    let trust = report.trust_version.map_or("none".to_owned(), |version| format!("version {version}"));
+    let expires = report.trust.as_ref().map_or(String::new(), |trust| {
+        let signers = trust.signers.iter().map(|signer| signer.expires_at).max();
+        let signers = signers.map_or(String::new(), |at| format!(", its last signer {}", ago(at)));
+        format!(", expires {}{signers}", ago(trust.expires_at))
+    });
+    let trust =
+        report.trust_version.map_or("none".to_owned(), |version| format!("version {version}{expires}"));
     lines.fact("trust", trust);
     let failed = match report.sockets_failed {
         0 => String::new(),
         count => format!(", {count} of them without a socket (see `miosad resources`)"),
     };
-    lines.fact("resources", format!("{}{failed}", report.resources));
+    lines.fact("resources", format!("{}, {} served{failed}", report.resources, report.sockets_served));
+    if let Some(heard) = &report.link {
+        let silent = report.now.saturating_sub(heard.at) / 1_000;
+        let state = match heard.state.as_str() {
+            word::CONNECTED if silent <= LOOKS_WITHIN_SECONDS => "connected".to_owned(),
+            state => format!("{state}, heard {} (see `miosad doctor`)", ago(heard.at)),
+        };
+        lines.fact("link", state);
+    }
     for tampered in &report.tampered {
         lines.fact("tampered", tampered.to_string());
     }
@@ -51,7 +69,7 @@ pub(super) fn status(report: &StatusReport) -> String {
     lines.counts("refused", &report.refused);
     if let Some(last) = &report.last_refusal {
         let check = last.check.as_ref().map_or(String::new(), |check| format!("{check} "));
-        lines.fact("last refusal", format!("{check}{}: {}", last.code, last.message));
+        lines.fact("last refusal", format!("{}, {check}{}: {}", ago(last.at), last.code, last.message));
     }
     for (door, DoorFacts { accepted, refused, .. }) in &report.doors {
         lines.fact(&format!("by {door}"), format!("{accepted} accepted, {refused} refused"));
@@ -82,8 +100,21 @@ pub(super) fn status(report: &StatusReport) -> String {
     if !report.memory_locked {
         lines.fact("memory", "may be swapped out: `miosad serve` needs LimitMEMLOCK=infinity".to_owned());
     }
-    lines.counts("alarms", &report.alarms);
+    for raised in &report.raised {
+        lines.fact("alarm", alarm(raised, report.now));
+    }
     lines.0
+}
+
+fn alarm(raised: &RaisedAlarm, now: u64) -> String {
+    let RaisedAlarm { alarm, count, first_at, last_at, message, action, .. } = raised;
+    let times = match count {
+        1 => apart(*last_at, now),
+        count => format!("{count} times, first {}, last {}", apart(*first_at, now), apart(*last_at, now)),
+    };
+    // What was said may say itself what to do.
+    let action = if message.contains(action) { String::new() } else { format!("; {action}") };
+    format!("{alarm} ({times}): {message}{action}")
 }
 
 fn needs(reason: &str) -> String {
@@ -150,6 +181,9 @@ impl Lines {
         }
     }
 }
+
+/// The link looks every 2 seconds while it is connected.
+const LOOKS_WITHIN_SECONDS: u64 = 20;
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use super::patient::{Patient, Silence};
 use crate::admin::{RaisedAlarm, limits_by_name};
 use crate::generation::Unservable;
 use crate::moment::{apart, span};
+use crate::reload::ConfigurationReport;
 
 /// The configuration file, alone and against what is in force.
 pub(super) fn configuration(patient: &Patient) -> Vec<Finding> {
@@ -16,6 +17,9 @@ pub(super) fn configuration(patient: &Patient) -> Vec<Finding> {
         return vec![Finding::fail(CONFIGURATION, problem, action)];
     }
     let file = settings.file().display();
+    if let Some(found) = patient.told().and_then(|status| in_force(&status.configuration)) {
+        return vec![found];
+    }
     if let Some(status) = patient.told() {
         let waiting = &status.configuration.needs_restart;
         if !waiting.is_empty() {
@@ -42,6 +46,20 @@ pub(super) fn configuration(patient: &Patient) -> Vec<Finding> {
             format!("the defaults: no {file}")
         },
     )]
+}
+
+/// What the daemon says of the file, where it has not all of it in force.
+fn in_force(report: &ConfigurationReport) -> Option<Finding> {
+    let ConfigurationReport { file, problem, needs_restart, .. } = report;
+    if let Some(problem) = problem {
+        let says = format!("the running daemon refuses {file}: {problem}");
+        return Some(Finding::fail(CONFIGURATION, says, "mend that; it goes on with what it has until then"));
+    }
+    let keys = needs_restart.join(", ");
+    let says = format!("{file} is newer than what is in force: {keys}");
+    (!needs_restart.is_empty()).then(|| {
+        Finding::warn(CONFIGURATION, says, "`systemctl restart miosad`; no connection is refused meanwhile")
+    })
 }
 
 /// Whether it runs and serves.

@@ -56,7 +56,7 @@ fn an_update_is_described_and_judged_without_a_value_or_a_trace() {
         "position      epoch 1, version 2\n",
         " ago)\nexpires       ",
         "(in 14 min)\nserved until  ",
-        "puts          0 variables, 0 profiles, 2 resources, 1 runs\n",
+        "puts          0 variables, 0 profiles, 2 resources, 1 run\n",
         "tenants       t1, t2\n",
         "held          epoch 1, version 1, trust version 1\n",
         "verdict       acceptable (replace)\n",

@@ -13,7 +13,7 @@ use crate::moment::{apart, rfc3339};
 /// Everything about one file.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// `update` or `trust`.
+    /// `update`, `trust`, or `unknown`: it says nothing of itself that is known here.
     what: &'static str,
     /// What `sha256sum` prints for the file.
     digest: Digest,
@@ -101,17 +101,18 @@ struct Told {
 impl Report {
     pub(super) fn new(
         bytes: &[u8],
-        claim: Claim,
+        claim: Option<Claim>,
         rehearsal: &mut Rehearsal,
         verdict: &Result<Accepted, Refused>,
         now_ms: u64,
     ) -> Self {
-        let said = rehearsal.claimed(claim, bytes);
+        let said = claim.and_then(|claim| rehearsal.claimed(claim, bytes));
         let held = rehearsal.held();
         Self {
             what: match claim {
-                Claim::Update => "update",
-                Claim::Trust => "trust",
+                Some(Claim::Update) => "update",
+                Some(Claim::Trust) => "trust",
+                None => "unknown",
             },
             digest: Digest::of(bytes),
             bytes: bytes.len(),
@@ -169,6 +170,7 @@ impl Report {
     fn word_for_what(&self) -> &'static str {
         match self.what {
             "trust" => "trust document",
+            "unknown" => "neither an update nor a trust document",
             other => other,
         }
     }
@@ -288,7 +290,10 @@ impl Held {
 impl Counts {
     fn words(&self) -> String {
         let Self { env, profiles, resources, runs } = self;
-        format!("{env} variables, {profiles} profiles, {resources} resources, {runs} runs")
+        let counts = [(env, "variable"), (profiles, "profile"), (resources, "resource"), (runs, "run")];
+        let told =
+            counts.map(|(count, noun)| format!("{count} {noun}{}", if *count == 1 { "" } else { "s" }));
+        told.join(", ")
     }
 }
 
