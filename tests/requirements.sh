@@ -20,6 +20,7 @@ unshare --version                   | util-linux
 runc --version                      | runc
 bwrap --version                     | bubblewrap
 runsc --version                     | runsc
+systemd-analyze --version           | systemd
 systemd-nspawn --version            | systemd-container
 strace --version                    | strace
 faketime --version                  | faketime
