@@ -41,7 +41,8 @@ struct Desk {
 
 #[derive(Default)]
 struct Work {
-    pending: BTreeMap<String, Task>,
+    coming: BTreeMap<String, OwnedFd>,
+    leaving: BTreeSet<String>,
     /// Names that are kept, or will be once all is done.
     kept: BTreeSet<String>,
     is_busy: bool,
@@ -81,7 +82,7 @@ impl Keeper {
         }
         let Ok(descriptor) = listener.as_fd().try_clone_to_owned() else { return false };
         work.kept.insert(name.to_string());
-        work.pending.insert(name.to_string(), Task::Keep(descriptor));
+        work.coming.insert(name.to_string(), descriptor);
         desk.news.notify_all();
         true
     }
@@ -98,14 +99,15 @@ impl Keeper {
         let Some(desk) = self.desk() else { return };
         let mut work = desk.lock();
         work.kept.remove(name);
-        work.pending.insert(name.to_owned(), Task::LetGo);
+        work.coming.remove(name);
+        work.leaving.insert(name.to_owned());
         desk.news.notify_all();
     }
 
     /// Waits until all is done that was asked for, or the time is over.
     pub(crate) fn finish(&self, at_most: Duration) {
         let Some(desk) = self.desk() else { return };
-        let is_at_work = |work: &mut Work| work.is_busy || !work.pending.is_empty();
+        let is_at_work = |work: &mut Work| work.is_busy || work.is_pending();
         drop(desk.news.wait_timeout_while(desk.lock(), at_most, is_at_work));
     }
 
@@ -146,15 +148,27 @@ impl Desk {
         self.news.notify_all();
         let mut work = self
             .news
-            .wait_while(work, |work| work.pending.is_empty() && !work.is_over)
+            .wait_while(work, |work| !work.is_pending() && !work.is_over)
             .unwrap_or_else(PoisonError::into_inner);
-        let next = work.pending.pop_first();
+        let next = work.next();
         work.is_busy = next.is_some();
         next
     }
 
     fn lock(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    fn is_pending(&self) -> bool {
+        !self.leaving.is_empty() || !self.coming.is_empty()
+    }
+
+    /// Who leaves first: a store that is full takes nothing, and does not say so.
+    fn next(&mut self) -> Option<(String, Task)> {
+        let leaving = self.leaving.pop_first().map(|name| (name, Task::LetGo));
+        leaving.or_else(|| self.coming.pop_first().map(|(name, descriptor)| (name, Task::Keep(descriptor))))
     }
 }
 
