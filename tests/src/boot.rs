@@ -10,6 +10,7 @@ mod packages;
 mod published;
 mod root_fs;
 mod sandbox;
+mod view;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -23,6 +24,7 @@ pub use packages::{Package, packages};
 pub use published::Published;
 pub use root_fs::root_fs;
 pub use sandbox::{Heard, Insistent, Sandbox};
+pub use view::Access;
 
 /// A booted machine. It is switched off, as by pulling the plug, on drop.
 pub struct Machine {

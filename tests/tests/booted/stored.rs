@@ -28,7 +28,7 @@ fn listeners_of_resources_that_changed_meanwhile_are_closed_and_no_longer_stored
     // What is stored and what is held do not fit: the one changes while nobody looks after the other.
     host.machine.set(
         UNIT,
-        "[Service]\nExecStartPre=+/bin/sh -c 'rm -rf /var/lib/miosa && mv /root/later /var/lib/miosa'",
+        "[Service]\nExecStartPre=+/bin/sh -c 'find /var/lib/miosa -mindepth 1 -delete; cp -a /root/later/. /var/lib/miosa'",
     );
     host.machine.run("systemctl restart miosad.service");
     host.serves_at(2, &later);
