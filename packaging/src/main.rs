@@ -72,7 +72,25 @@ fn complain(error: &dyn Error) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn the_file_of_the_control_plane_has_every_option_of_its_service() {
+        let text = include_str!("../../systemd/control.env");
+        let variable = |line: &'static str| line.strip_prefix('#')?.split_once('=').map(|(name, _)| name);
+        let named: BTreeSet<&str> =
+            text.lines().filter_map(variable).filter(|name| name.starts_with("MIOSA_")).collect();
+        let command = miosa_control::command_line();
+        let serve = command.find_subcommand("serve").unwrap();
+        let options = command.get_arguments().chain(serve.get_arguments());
+        let variables: BTreeSet<&str> =
+            options.filter_map(clap::Arg::get_env).map(|name| name.to_str().unwrap()).collect();
+        assert_eq!(named, variables);
+        let set = text.lines().find(|line| !line.is_empty() && !line.starts_with('#'));
+        assert_eq!(set, None, "the file changes nothing until somebody edits it");
+    }
 
     #[test]
     fn completions_know_every_command_and_option() {
