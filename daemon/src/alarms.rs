@@ -40,6 +40,11 @@ pub(crate) const ALARMS: &[Alarm] = &[
         "raise LimitNOFILE= or MemoryMax= of miosad.service, and see who holds the connections",
     ),
     alarm(
+        "access_log_failed",
+        "the access log can't be written, so some of who resolved what is not recorded",
+        "look at the disk of the state directory; nothing else waits for it, and it goes on by itself",
+    ),
+    alarm(
         "below_floor",
         "what is kept is older than what this host has accepted, so it is not served",
         "a full update helps: the link brings one; if none comes, `miosad push` one. Find out who put the state directory back",

@@ -100,7 +100,10 @@ async fn keep_linked(route: &watch::Receiver<Rc<Route>>) {
         backoff.limit(now.longest_pause);
         let end = now.carrier.session(beginning, &mut backoff).await;
         if matches!(end, SessionEnd::Moved) {
-            tracing::info!(event = "moved", "`miosad serve` was restarted or fed by hand; linking anew");
+            tracing::info!(
+                event = "position_moved",
+                "`miosad serve` was restarted or fed by hand; linking anew"
+            );
             beginning = Beginning::Position;
             continue;
         }

@@ -84,7 +84,7 @@ fn the_pure_crates_touch_no_clock_no_file_and_no_network() {
 
 #[test]
 fn unsafe_code_stands_in_one_file_of_the_shim_at_most() {
-    for folder in ["injector", "snapshot", "control", "daemon", "shim"] {
+    for folder in ["injector", "snapshot", "control", "daemon", "shim", "packaging"] {
         for (path, text) in sources(&format!("{folder}/src")) {
             let has = text.lines().any(|line| {
                 let code = line.split("//").next().unwrap_or_default();
@@ -97,7 +97,7 @@ fn unsafe_code_stands_in_one_file_of_the_shim_at_most() {
 
 #[test]
 fn lints_are_relaxed_on_one_item_with_a_reason_only() {
-    for folder in ["injector/src", "snapshot/src", "control/src", "daemon/src", "shim/src"] {
+    for folder in ["injector/src", "snapshot/src", "control/src", "daemon/src", "shim/src", "packaging/src"] {
         for (path, text) in sources(folder) {
             assert!(
                 !text.contains("#![allow") && !text.contains("#[allow"),
@@ -110,7 +110,15 @@ fn lints_are_relaxed_on_one_item_with_a_reason_only() {
 
 #[test]
 fn files_have_names_that_say_what_lives_there() {
-    for folder in ["injector/src", "snapshot/src", "control/src", "daemon/src", "shim/src", "tests/src"] {
+    for folder in [
+        "injector/src",
+        "snapshot/src",
+        "control/src",
+        "daemon/src",
+        "shim/src",
+        "packaging/src",
+        "tests/src",
+    ] {
         for (path, text) in sources(folder) {
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             let vague = ["utils", "util", "helpers", "helper", "common", "misc", "constants", "handy", "mod"];
@@ -161,10 +169,77 @@ fn secrets_are_exposed_in_known_places_only() {
 }
 
 #[test]
+fn every_event_is_in_the_list_with_its_level_and_fields() {
+    let list = std::fs::read_to_string(root().join("docs/events.md")).expect("read the list");
+    for (folder, heading) in [("daemon/src", "\n## miosad\n"), ("control/src", "\n## miosa-control\n")] {
+        let section = list.split(heading).nth(1).and_then(|rest| rest.split("\n## ").next()).expect(heading);
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        let listed: Vec<(Event, BTreeSet<String>)> = rows
+            .map(|row| {
+                let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+                let fields = cells[3].split('`').skip(1).step_by(2).map(str::to_owned).collect();
+                ((cells[1].trim_matches('`').to_owned(), cells[2].to_owned()), fields)
+            })
+            .collect();
+        assert!(listed.is_sorted(), "{heading}: not in order");
+        assert_eq!(listed.into_iter().collect::<BTreeMap<_, _>>(), events(folder), "{heading}");
+    }
+}
+
+/// An event's name and level.
+type Event = (String, String);
+
+/// The events that the sources below a folder log, each with all its fields.
+fn events(folder: &str) -> BTreeMap<Event, BTreeSet<String>> {
+    let mut events: BTreeMap<Event, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in sources(folder) {
+        let text = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for call in text.split("tracing::").skip(1) {
+            let Some((level, arguments)) = call.split_once("!(") else { continue };
+            if !["error", "warn", "info", "debug", "trace"].contains(&level) {
+                continue;
+            }
+            let fields = fields(arguments);
+            let name = fields.iter().find_map(|field| field.strip_prefix("event = "));
+            let Some(name) = name else {
+                assert!(folder != "daemon/src", "{}: an event without a name: {fields:?}", path.display());
+                continue;
+            };
+            let names = fields.iter().map(|field| field.split(" = ").next().unwrap_or_default());
+            let names = names.map(|name| name.trim_start_matches(['%', '?']).to_owned());
+            let known = events.entry((name.trim_matches('"').to_owned(), level.to_owned())).or_default();
+            known.extend(names.filter(|name| name != "event"));
+        }
+    }
+    events
+}
+
+/// The fields of a call of a logging macro, up to its message.
+fn fields(arguments: &str) -> Vec<String> {
+    let (mut fields, mut field, mut depth) = (Vec::new(), String::new(), 0_u32);
+    for character in arguments.chars() {
+        match character {
+            '"' if field.trim().is_empty() => return fields,
+            ')' if depth == 0 => return fields,
+            ',' if depth == 0 => fields.push(std::mem::take(&mut field).trim().to_owned()),
+            _ => {
+                depth = match character {
+                    '(' => depth + 1,
+                    ')' => depth - 1,
+                    _ => depth,
+                };
+                field.push(character);
+            }
+        }
+    }
+    fields
+}
+
+#[test]
 fn every_promise_is_held_by_tests_that_exist() {
     let promises = std::fs::read_to_string(root().join("docs/security.md")).expect("read the promises");
     let mut tests = BTreeSet::new();
-    for folder in ["injector", "snapshot", "control", "daemon", "shim", "tests"] {
+    for folder in ["injector", "snapshot", "control", "daemon", "shim", "packaging", "tests"] {
         for (_, text) in sources(folder) {
             let names = text.lines().filter_map(|line| line.split_once("fn ")?.1.split('(').next());
             tests.extend(names.map(str::to_owned));

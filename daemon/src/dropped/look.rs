@@ -87,8 +87,8 @@ impl Looker {
         let (names, is_more) = match folder.names(MAX_NAMES, |name| is_finished_name(name.to_bytes())) {
             Ok(listed) => listed,
             Err(error) => {
-                let message = crate::failure::in_one_line(&error);
-                tracing::warn!(event = "drop_not_listed", message, "cannot look into the drop directory");
+                let error = crate::failure::in_one_line(&error);
+                tracing::warn!(event = "drop_not_listed", error, "cannot look into the drop directory");
                 return nothing;
             }
         };

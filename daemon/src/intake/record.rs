@@ -29,11 +29,12 @@ impl Shared {
             }
             Err(refused) => {
                 let (code, check) = (refused.name(), refused.check());
-                let message = self.explained(refused);
-                tracing::warn!(event = "refused", door, file, what, code, check, message, "refused");
+                let problem = self.explained(refused);
+                tracing::warn!(event = "refused", door, file, what, code, check, problem, "refused");
                 self.ledger.count_at(door, false, DoorEvent::new(file, code, at));
                 let check = check.map(str::to_owned);
-                self.ledger.count_refused(code, LastRefusal { code: code.to_owned(), check, message, at });
+                self.ledger
+                    .count_refused(code, LastRefusal { code: code.to_owned(), check, message: problem, at });
             }
         }
     }

@@ -226,7 +226,7 @@ impl Intake {
             return self.set_aside_file(path, name, &message);
         }
         let file = path.file_name().unwrap_or_default().to_string_lossy();
-        tracing::error!(event = "left_in_place", file = %file, reason = name, message, "a kept file is not served");
+        tracing::error!(event = "left_in_place", file = %file, reason = name, problem = message, "a kept file is not served");
         self.count_refused(name, &file, &message);
     }
 
@@ -270,7 +270,14 @@ impl Intake {
     fn set_aside(&self, path: &Path, name: &str, reason: &'static str, message: &str) {
         let moved = self.cache.set_aside(path, name, reason);
         let left = moved.err().map(|error| in_one_line(&error));
-        tracing::error!(event = "set_aside", file = name, reason, message, left, "a kept file is not served");
+        tracing::error!(
+            event = "set_aside",
+            file = name,
+            reason,
+            problem = message,
+            left,
+            "a kept file is not served"
+        );
         self.count_refused(reason, name, message);
     }
 

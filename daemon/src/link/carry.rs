@@ -210,7 +210,7 @@ impl Carrier {
                 Verdict::Unchanged => (Some("unchanged".to_owned()), None),
                 Verdict::Refused(refusal) => {
                     let Refusal { code, message } = &refusal;
-                    tracing::warn!(event = "refused", code, message, "not accepted");
+                    tracing::warn!(event = "refused", code, problem = message, "not accepted");
                     (Some(code.clone()), Some(refusal))
                 }
             };
@@ -296,7 +296,7 @@ impl Carrier {
             if answer.status != StatusCode::SERVICE_UNAVAILABLE {
                 return Ok(Verdict::Refused(Refusal { code: error.code, message: error.message }));
             }
-            tracing::warn!(event = "not_kept", code = error.code, message = error.message, "not kept");
+            tracing::warn!(event = "not_kept", code = error.code, problem = error.message, "not kept");
             tries_left = tries_left.saturating_sub(1);
             if tries_left == 0 {
                 return Err(SessionEnd::NotKept(error.code));
