@@ -68,13 +68,9 @@ fn root_does_two_things_for_the_services_and_no_more() {
             }
         }
     }
-    assert_eq!(
-        of_root,
-        [
-            "ExecStartPost=+-/usr/bin/chgrp --no-dereference miosa-link /run/miosa/intake.sock",
-            "ExecReload=+/bin/sh -c 'kill -HUP ${MAINPID}'",
-        ]
-    );
+    let reload = "ExecReload=+/bin/sh -c 'kill -HUP ${MAINPID}'";
+    let give = "ExecStartPost=+-/usr/bin/chgrp --no-dereference miosa-link /run/miosa/intake.sock";
+    assert_eq!(of_root, [reload, give, reload]);
 }
 
 #[test]
