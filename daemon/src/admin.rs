@@ -16,7 +16,9 @@ use miosa_snapshot::{Age, HostId};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-pub(crate) use report::{RaisedAlarm, ResourceLine, ResourceList, StatusReport, limits_by_name};
+pub(crate) use report::{
+    Explained, RaisedAlarm, RefusedNow, ResourceLine, ResourceList, StatusReport, limits_by_name,
+};
 
 use crate::generation::{Generation, Unservable};
 use crate::host::KeySource;
@@ -158,7 +160,13 @@ impl Admin {
             );
         };
         match resolve(&generation.content.state, id, run) {
-            Ok(resolution) => reply::json(StatusCode::OK, &resolution.explain(generation.content.version)),
+            Ok(resolution) => {
+                let refused = self.unservable();
+                let refused = refused
+                    .map(|reason| RefusedNow { code: reason.code().to_owned(), message: reason.to_string() });
+                let explanation = resolution.explain(generation.content.version);
+                reply::json(StatusCode::OK, &Explained { refused, explanation })
+            }
             Err(error) => unresolved(&error),
         }
     }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
-use miosa_injector::protocol::{ErrorBody, Explanation};
+use miosa_injector::protocol::ErrorBody;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Builder;
@@ -22,7 +22,7 @@ pub use check_config::check_config;
 pub use push::push;
 pub use verify::verify;
 
-use crate::admin::{ResourceList, StatusReport};
+use crate::admin::{Explained, ResourceList, StatusReport};
 use crate::cli::{Explain, Print};
 use crate::client::{Answer, Client, ClientError};
 use crate::disk::DiskError;
@@ -118,8 +118,8 @@ pub fn explain(settings: &Settings, what: &Explain) -> Result<(), CommandError> 
     if let Some(run) = &what.run {
         path.push_str(&format!("?run={run}"));
     }
-    let explanation: Explanation = ask_admin(settings, &path)?;
-    show(what.print, &explanation, Explanation::table)
+    let explained: Explained = ask_admin(settings, &path)?;
+    show(what.print, &explained, words::explained)
 }
 
 pub(crate) fn ask_admin<T: DeserializeOwned>(settings: &Settings, path: &str) -> Result<T, CommandError> {

@@ -198,7 +198,7 @@ fn a_command_from_an_encrypted_variable_is_explained_without_its_words() {
         resource.env = env(&[("MIOSA_AGENT_COMMAND", "curl -H hunter2"), ("MIOSA_AGENT_CWD", "/s3cret")]);
     });
     let explanation = resolve(&world.state(), &world.resource.id, None).unwrap().explain(1);
-    let shown = serde_json::to_string(&explanation).unwrap() + &explanation.table();
+    let shown = serde_json::to_string(&explanation).unwrap() + &explanation.table(120);
     assert!(!shown.contains("hunter2") && !shown.contains("s3cret"), "{shown}");
 }
 
@@ -207,7 +207,7 @@ fn the_table_shows_winners_what_they_beat_and_what_took_no_part() {
     let world = World::new("claude-code")
         .profile_env("MODEL", "small")
         .resource(|resource| resource.env = env(&[("MODEL", "a-model-with-a-name-of-over-32-characters")]));
-    let table = resolve(&world.state(), &world.resource.id, None).unwrap().explain(3).table();
+    let table = resolve(&world.state(), &world.resource.id, None).unwrap().explain(3).table(120);
     assert!(
         table.starts_with(
             "sandbox r1, snapshot 3\nprofile  The profile (arp_1, claude-code): default of the tenant\n"
@@ -353,7 +353,7 @@ fn a_table_cannot_move_the_cursor() {
         resource.env = env(&[("X", "\u{1b}[2J\u{202e}0123456789012345678901234567890123456789\n")]);
     });
     world.profile.name = "P\u{1b}[2J\nprofile forged".into();
-    let table = resolve(&world.state(), &world.resource.id, None).unwrap().explain(1).table();
+    let table = resolve(&world.state(), &world.resource.id, None).unwrap().explain(1).table(120);
     assert!(
         !table.contains('\u{1b}') && !table.contains('\u{202e}') && !table.contains("\nprofile forged"),
         "{table}"

@@ -109,7 +109,7 @@ pub(crate) fn explanation(explanation: &Explanation, options: &Options) -> Resul
     for (name, value) in &options.env {
         explanation.add_command_line(name, value);
     }
-    text(explanation.table().as_bytes())
+    text(explanation.table(WIDTH).as_bytes())
 }
 
 /// What the platform sets is no secret; everything else may be one, the image's own included.
@@ -153,6 +153,9 @@ fn is_shell_name(name: &[u8]) -> bool {
 fn lossy(bytes: &[u8]) -> String {
     OsStr::from_bytes(bytes).to_string_lossy().into_owned()
 }
+
+/// Of what is printed for people: it may go into a log, which has no width.
+const WIDTH: usize = 100;
 
 #[cfg(test)]
 mod tests {

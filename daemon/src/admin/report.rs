@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use miosa_injector::model::{Resource, ResourceId};
+use miosa_injector::protocol::Explanation;
 use miosa_snapshot::{Age, Digest};
 use serde::{Deserialize, Serialize};
 
@@ -169,6 +170,25 @@ pub(crate) struct ResourceLine {
     pub(crate) error: Option<String>,
     /// What somebody else changed in the socket's directory.
     pub(crate) tampered: Option<Tampered>,
+}
+
+/// The body of `GET /v1/resources/{id}/explain`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Explained {
+    /// Why the resource's own socket refuses to resolve it at present.
+    pub(crate) refused: Option<RefusedNow>,
+    /// What is held, be it served or not.
+    #[serde(flatten)]
+    pub(crate) explanation: Explanation,
+}
+
+/// Why nothing is resolved at present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RefusedNow {
+    /// `snapshot_expired` or `signer_revoked`.
+    pub(crate) code: String,
+    /// The same for people.
+    pub(crate) message: String,
 }
 
 impl Admin {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
 
-use crate::admin::{RaisedAlarm, ResourceLine, ResourceList, StatusReport};
+use crate::admin::{Explained, RaisedAlarm, RefusedNow, ResourceLine, ResourceList, StatusReport};
 use crate::dropped::LeftEntry;
 use crate::ledger::DoorFacts;
 use crate::link::word;
@@ -104,6 +105,23 @@ pub(super) fn status(report: &StatusReport) -> String {
         lines.fact("alarm", alarm(raised, report.now));
     }
     lines.0
+}
+
+/// Why a resource starts with what it starts with; on top, that it does not at present.
+pub(super) fn explained(explained: &Explained) -> String {
+    let table = explained.explanation.table(width());
+    match &explained.refused {
+        None => table,
+        Some(RefusedNow { code, message }) => {
+            format!("NOT SERVED NOW: {message} ({code}); `miosad doctor` says what to do\n\n{table}")
+        }
+    }
+}
+
+/// What a shell says of its terminal; else the narrowest there is, or room enough where there is none.
+fn width() -> usize {
+    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    said.unwrap_or(if io::stdout().is_terminal() { 80 } else { 120 })
 }
 
 fn alarm(raised: &RaisedAlarm, now: u64) -> String {

@@ -123,17 +123,19 @@ mod tests {
 
     const NOW: u64 = 1_800_000_000_000;
     const DAY: u64 = 86_400_000;
+    const TEN_DAYS_AGO: u64 = NOW - 10 * DAY;
 
     fn times(document: u64, signers: &[u64]) -> TrustTimes {
         let key_id = "0".repeat(64).parse().unwrap();
-        let signer = |days: &u64| SignerTimes { key_id, expires_at: NOW - 10 * DAY + days * DAY };
-        TrustTimes {
-            expires_at: NOW - 10 * DAY + document * DAY,
-            signers: signers.iter().map(signer).collect(),
-        }
+        let signer = |days: &u64| SignerTimes { key_id, expires_at: day(*days) };
+        TrustTimes { expires_at: day(document), signers: signers.iter().map(signer).collect() }
     }
 
     /// Days count from ten days ago.
+    fn day(number: u64) -> u64 {
+        TEN_DAYS_AGO.saturating_add(number.saturating_mul(DAY))
+    }
+
     fn found(document: u64, signers: &[u64]) -> Vec<(Verdict, String)> {
         let findings = judge(3, &times(document, signers), NOW);
         findings.into_iter().map(|finding| (finding.verdict, finding.says)).collect()

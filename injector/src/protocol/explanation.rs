@@ -1,14 +1,16 @@
 //! Why a resource starts with what it starts with: for each name the winning layer, its record, a
 //! redacted preview, and what it overrode. Values never enter this type.
 
-use std::fmt::{self, Write as _};
+mod table;
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::ErrorDetail;
 use crate::launch::{Command, CommandSource};
 use crate::merge::{Entry, Layer};
-use crate::model::{EnvName, Resource, RunId, SecretValue, is_printable};
+use crate::model::{EnvName, Resource, RunId, SecretValue};
 use crate::resolve::Resolution;
 
 /// The body of `GET /v1/explain`.
@@ -239,7 +241,7 @@ impl Explanation {
                         layer: variable.layer.clone(),
                         source_id: variable.source_id.clone(),
                         preview: variable.preview.clone(),
-                        why: format!("{COMMAND_LINE} is more specific"),
+                        why: below(&variable.layer, COMMAND_LINE),
                     };
                     let mut overrode = vec![former];
                     overrode.append(&mut variable.overrode);
@@ -249,97 +251,6 @@ impl Explanation {
             Err(position) => self.variables.insert(position, top(Vec::new())),
         }
     }
-
-    /// The explanation as a table for people; ends in a newline.
-    #[must_use]
-    pub fn table(&self) -> String {
-        let mut out = String::new();
-        // Writing to a String cannot fail; a `?` on it keeps the lines short.
-        let _infallible = self.write_table(&mut out);
-        out
-    }
-
-    fn write_table(&self, out: &mut String) -> std::fmt::Result {
-        write!(out, "{} {}", self.kind, self.resource_id)?;
-        if let Some(run) = &self.run_id {
-            write!(out, ", run {run}")?;
-        }
-        writeln!(out, ", snapshot {}", self.snapshot_version)?;
-        match (&self.profile.id, &self.profile.name, &self.profile.runtime) {
-            (Some(id), Some(name), Some(runtime)) => {
-                writeln!(out, "profile  {} ({id}, {runtime}): {}", plain(name), self.profile.reason)?;
-            }
-            _ => writeln!(out, "profile  none: {}", self.profile.reason)?,
-        }
-        match &self.cwd {
-            Some(cwd) => writeln!(out, "cwd      {} (from {})", plain(&cwd.path), cwd.source)?,
-            None => writeln!(out, "cwd      as the image has it")?,
-        }
-        match (&self.command.argv, &self.command.error) {
-            (Some(argv), _) => {
-                let source = self.command.source.as_deref().unwrap_or("?");
-                writeln!(out, "command  {} (from {source})", plain(&quoted(argv)))?;
-            }
-            (None, Some(error)) => {
-                writeln!(out, "command  none: {} ({})", plain(&error.message), error.code)?
-            }
-            (None, None) => writeln!(out, "command  none")?,
-        }
-        writeln!(out)?;
-        self.write_variables(out)?;
-        for entry in &self.ignored {
-            writeln!(out, "ignored  {} from {} {}: {}", entry.name, entry.layer, entry.source_id, entry.why)?;
-        }
-        Ok(())
-    }
-
-    fn write_variables(&self, out: &mut String) -> std::fmt::Result {
-        let rows: Vec<[String; 4]> = self.variables.iter().flat_map(rows_of).collect();
-        let header = ["NAME", "VALUE", "FROM", "RECORD"].map(str::to_owned);
-        let mut widths = [0_usize; 4];
-        for row in std::iter::once(&header).chain(&rows) {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        for row in std::iter::once(&header).chain(&rows) {
-            let mut line = String::new();
-            for (width, cell) in widths.iter().zip(row) {
-                write!(line, "{cell:<width$}  ")?;
-            }
-            writeln!(out, "{}", line.trim_end())?;
-        }
-        Ok(())
-    }
-}
-
-/// A winner's row, and one below it for each entry it overrode.
-fn rows_of(variable: &VariableExplained) -> Vec<[String; 4]> {
-    let winner =
-        [variable.name.clone(), cell(&variable.preview), variable.layer.clone(), variable.source_id.clone()];
-    let lost = variable.overrode.iter().map(|entry| {
-        ["  \u{2514} over".to_owned(), cell(&entry.preview), entry.layer.clone(), entry.source_id.clone()]
-    });
-    std::iter::once(winner).chain(lost).collect()
-}
-
-/// A value cut to a column, with nothing that could move the cursor.
-fn cell(text: &str) -> String {
-    let text = plain(text);
-    if text.chars().count() <= CELL_CHARS {
-        return text;
-    }
-    let head: String = text.chars().take(CELL_CHARS.saturating_sub(1)).collect();
-    format!("{head}\u{2026}")
-}
-
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if is_printable(c) { c } else { ' ' }).collect()
-}
-
-fn quoted(argv: &[String]) -> String {
-    let words = argv.iter().map(String::as_str);
-    shlex::try_join(words).unwrap_or_else(|_nul| argv.join(" "))
 }
 
 fn preview(entry: &Entry) -> String {
@@ -358,11 +269,11 @@ fn preview(entry: &Entry) -> String {
 
 fn lost(entry: &Entry, winner: &Entry) -> Overridden {
     let why = if entry.layer == winner.layer {
-        format!("{} comes later in {}", winner.source, winner.layer)
+        format!("of the same layer: {} comes later in it", winner.source)
     } else if winner.layer == Layer::Platform {
-        "the platform sets it".to_owned()
+        "the name is the platform's own".to_owned()
     } else {
-        format!("{} is more specific", winner.layer)
+        below(&entry.layer.to_string(), &winner.layer.to_string())
     };
     Overridden {
         layer: entry.layer.to_string(),
@@ -372,6 +283,9 @@ fn lost(entry: &Entry, winner: &Entry) -> Overridden {
     }
 }
 
+fn below(layer: &str, winner: &str) -> String {
+    format!("less specific: {layer} is below {winner}")
+}
+
 const COMMAND_LINE: &str = "--env";
 const VERSION_NAME: &str = "MIOSA_SNAPSHOT_VERSION";
-const CELL_CHARS: usize = 40;
