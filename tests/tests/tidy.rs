@@ -154,7 +154,7 @@ fn secrets_are_exposed_in_known_places_only() {
         "control/src/store/listen.rs",
         "control/src/token.rs",
     ];
-    for folder in ["injector/src", "snapshot/src", "daemon/src", "control/src", "shim/src"] {
+    for folder in ["injector/src", "snapshot/src", "daemon/src", "control/src", "shim/src", "packaging/src"] {
         for (path, text) in sources(folder) {
             let relative =
                 path.strip_prefix(root()).expect("below the root").to_str().expect("text").to_owned();
