@@ -87,12 +87,7 @@ fn a_host_whose_state_was_deleted_serves_nothing_old_and_is_enrolled_anew() {
 fn a_state_that_can_not_be_written_goes_on_being_served_and_takes_in_nothing() {
     let mut host = Published::holding(&["sbx-1"]);
     let main = host.machine.main_pid("miosad.service");
-    // In the daemon's own view of the disk, as an error of the disk makes it.
-    let mount = |how: &str| {
-        host.machine
-            .run(&format!("nsenter --target {main} --mount -- mount -o remount,bind,{how} /var/lib/miosa"));
-    };
-    mount("ro");
+    host.machine.remount(main, "/var/lib/miosa", Access::Read);
     let update = host.publisher.full_for(2, &[("acme", "sbx-1")]);
     let refused = host.offer(&update);
     assert!(refused.status >= 500, "{}", refused.json());
@@ -118,7 +113,8 @@ fn a_state_of_another_owner_or_open_to_others_is_refused_and_never_made_right_si
         let harmed = host.machine.run(LISTING);
         host.machine.run("systemctl restart miosad.service || true");
         let journal = host.machine.journal("miosad.service");
-        eprintln!("{harm}: {}", journal.lines().last().unwrap_or_default());
+        let last = journal.lines().last().unwrap_or_default();
+        assert!(last.contains(path) && last.contains("00"), "not what is wrong, and the mode to set: {last}");
         assert_eq!(host.machine.run(LISTING), harmed, "{path} was changed back");
         host.machine.run(mend);
         assert_eq!(host.machine.run(LISTING), before);
