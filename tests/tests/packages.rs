@@ -414,6 +414,7 @@ const PROMISED: [(&str, &[&str]); 3] = [
             "/usr/lib/sysusers.d/miosad.conf",
             "/usr/lib/tmpfiles.d/miosad.conf",
             "/usr/share/bash-completion/completions/miosad",
+            "/usr/share/doc/miosad/examples/miosad.alerts.yml",
             "/usr/share/fish/vendor_completions.d/miosad.fish",
             "/usr/share/man/man1/miosad.1.gz",
             "/usr/share/zsh/vendor-completions/_miosad",
