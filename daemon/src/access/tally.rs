@@ -103,6 +103,11 @@ impl Visitor {
         Self { peer: peer.map(id), noted_at: AtomicU64::new(0) }
     }
 
+    #[cfg(test)]
+    pub(super) fn of_process(pid: i32) -> Self {
+        Self { peer: Some(Id { pid, uid: 0, gid: 0 }), noted_at: AtomicU64::new(0) }
+    }
+
     fn is_new_at(&self, tally: &Tally) -> bool {
         let number = tally.number.wrapping_add(1);
         let is_new = self.noted_at.load(Ordering::Relaxed) != number;

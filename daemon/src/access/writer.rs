@@ -265,3 +265,111 @@ const KEY: &str = "key";
 const KEY_BYTES: usize = 32;
 const NAME_BYTES: usize = 16;
 const LONGEST_SILENCE_MS: u64 = 600_000;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::access::{Given, Visitor};
+    use crate::clock::stepped::Hands;
+
+    struct Desk {
+        directory: tempfile::TempDir,
+        hands: Arc<Hands>,
+        shared: Shared,
+        pen: Pen,
+        waiting: Vec<Arc<Tally>>,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let (clock, hands) = Hands::at(1_800_000_000_000);
+            let access = AccessLog::new(AccessLogSettings::default());
+            let shared = Shared { current: Arc::default(), ledger: Arc::default(), clock, access };
+            let pen = Pen::new(directory.path().join("access"), shared.clone());
+            Self { directory, hands, shared, pen, waiting: Vec::new() }
+        }
+
+        fn refuse(&self, tally: &Arc<Tally>, visitor: &Visitor) {
+            let boot_ms = self.shared.clock.boot_ms();
+            self.shared.access.note(tally, visitor, Given::Refusal("run_not_found"), boot_ms);
+        }
+
+        /// What the thread does in a turn; returns the lines there are after it, and how many are lost.
+        fn turn(&mut self, is_over: bool) -> (Vec<String>, u64) {
+            self.waiting.append(&mut self.shared.access.0.queue().tallies);
+            let turn = Turn { settings: AccessLogSettings::default(), is_over };
+            let lost = self.pen.write(&mut self.waiting, &turn);
+            let text = fs::read_to_string(self.directory.path().join("access/access.jsonl"));
+            (text.unwrap_or_default().lines().map(str::to_owned).collect(), lost)
+        }
+    }
+
+    fn tally() -> Arc<Tally> {
+        Arc::new(Tally::of_refusals("t1".parse().unwrap(), "sbx-1".parse().unwrap()))
+    }
+
+    #[test]
+    fn a_client_that_never_stops_gets_a_line_when_it_has_gone_on_for_twice_as_long() {
+        let (mut desk, tally, visitor) = (Desk::new(), tally(), Visitor::default());
+        let mut written_after = Vec::new();
+        for second in 1..=6_000_u32 {
+            desk.refuse(&tally, &visitor);
+            desk.hands.pass(1_000);
+            if second % 5 == 0 {
+                let (lines, lost) = desk.turn(false);
+                assert_eq!(lost, 0);
+                if lines.len() > written_after.len() {
+                    written_after.push(second);
+                }
+            }
+        }
+        assert_eq!(written_after[..8], [5, 10, 20, 40, 80, 160, 320, 640]);
+        assert!(written_after.len() < 20, "{written_after:?}");
+        let (lines, _) = desk.turn(true);
+        assert!(lines.last().unwrap().contains(r#""asked":6000"#), "{lines:?}");
+        assert_eq!(lines.iter().filter(|line| line.contains("\"of\"")).count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_written_when_nobody_asks() {
+        let (mut desk, tally) = (Desk::new(), tally());
+        assert_eq!(desk.turn(false), (vec![], 0));
+        assert!(!desk.directory.path().join("access").exists());
+        desk.refuse(&tally, &Visitor::default());
+        assert_eq!(desk.turn(false).0.len(), 1);
+        desk.hands.pass(86_400_000);
+        assert_eq!(desk.turn(false).0.len(), 1);
+        assert!(desk.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_disk_that_fails_loses_what_is_gone_and_keeps_what_can_be_asked_for() {
+        let (mut desk, stays, goes) = (Desk::new(), tally(), tally());
+        let access = desk.directory.path().join("access");
+        std::os::unix::fs::symlink("/nowhere", &access).unwrap();
+        desk.refuse(&stays, &Visitor::default());
+        desk.refuse(&goes, &Visitor::default());
+        drop(goes);
+        assert_eq!(desk.turn(false), (vec![], 1));
+        assert_eq!(desk.turn(false), (vec![], 0));
+        assert_eq!(desk.shared.ledger.facts().alarms.get("access_log_failed"), Some(&1));
+        fs::remove_file(&access).unwrap();
+        assert_eq!(desk.turn(false).0.len(), 1);
+    }
+
+    #[test]
+    fn a_crowd_is_counted_and_not_kept() {
+        let (mut desk, tally) = (Desk::new(), tally());
+        for pid in 0..10_000 {
+            desk.refuse(&tally, &Visitor::of_process(pid));
+        }
+        assert_eq!(desk.waiting.len() + desk.shared.access.0.queue().tallies.len(), 1);
+        let (lines, _) = desk.turn(false);
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0].matches("\"pid\"").count(), 8);
+        assert!(lines[0].contains(r#""more_peers":9992"#), "{lines:?}");
+    }
+}

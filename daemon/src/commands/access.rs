@@ -98,6 +98,7 @@ fn by(record: &Record) -> String {
     let Some(last) = peers.next() else { return "-".to_owned() };
     let others = match (peers.len(), record.more_peers) {
         (0, 0) => String::new(),
+        (1, 0) => " and another".to_owned(),
         (named, 0) => format!(" and {named} others"),
         (named, _) => format!(" and more than {named} others"),
     };
