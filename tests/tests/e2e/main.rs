@@ -2,6 +2,7 @@
 
 mod access;
 mod agent;
+mod attacks;
 mod canaries;
 mod clock;
 mod containers;
