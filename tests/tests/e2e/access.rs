@@ -180,13 +180,23 @@ fn in_the_journal_every_field_has_its_own_name_and_a_priority() {
     let path = trials.path("journal");
     let journal = UnixDatagram::bind(&path).unwrap();
     journal.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    host.start_as(with_journal(&path, &host.command(&["serve", "--log-format", "journald"])));
+    let command = host.command(&["serve", "--log-format", "journald", "--log-level", "trace"]);
+    host.start_as(with_journal(&path, &command));
+    let update = publisher.full_of_size(1, 500);
     assert_eq!(host.push(b"{}").unwrap().status, 422);
-    let entry = |name: &str| {
+    assert_eq!(host.push(&update[..update.len() - 9]).unwrap().status, 422);
+    assert_eq!(host.push(&update).unwrap().status, 200);
+    assert!(
+        String::from_utf8_lossy(&host.resolve("sbx-1").body).contains(VALUE),
+        "where values are due, they are"
+    );
+    let mut seen = Vec::new();
+    let mut entry = |name: &str| {
         let mut entry = vec![0; 65_536];
         loop {
             let length = journal.recv(&mut entry).unwrap();
             let text = String::from_utf8_lossy(&entry[..length]).into_owned();
+            seen.push(text.clone());
             if field(&text, "MIOSA_EVENT") == Some(name) {
                 return text;
             }
@@ -201,8 +211,14 @@ fn in_the_journal_every_field_has_its_own_name_and_a_priority() {
     let refused = entry("refused");
     assert_eq!(field(&refused, "PRIORITY"), Some("4"), "{refused}");
     assert_eq!(field(&refused, "MIOSA_DOOR"), Some("socket"), "{refused}");
+    host.serve().signal(nix::sys::signal::Signal::SIGTERM);
+    entry("stopping");
     assert_eq!(host.log(), "");
+    assert!(seen.len() > 4 && seen.iter().all(|entry| !entry.contains(VALUE)), "{seen:?}");
 }
+
+/// A part of a value that nothing else looks like.
+const VALUE: &str = "..........";
 
 #[test]
 fn without_a_journal_it_logs_text_and_says_so() {
