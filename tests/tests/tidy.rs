@@ -258,6 +258,30 @@ fn every_promise_is_held_by_tests_that_exist() {
     }
 }
 
+/// What stands at the path of a resource's socket may be a link to another socket, put there by a sandbox. Only
+/// the shim connects there, from inside.
+#[test]
+fn no_program_of_ours_connects_to_the_socket_of_a_resource() {
+    let may_connect = ["daemon/src/client.rs", "control/src/server.rs"];
+    for folder in ["daemon/src", "control/src"] {
+        for (path, text) in sources(folder) {
+            let program = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+            let connects = ["UnixStream::connect", "UnixDatagram", "socket::connect"];
+            let connects = connects.iter().any(|call| program.contains(call));
+            assert!(!connects || may_connect.iter().any(|known| path.ends_with(known)), "{}", path.display());
+            for line in program.lines().filter(|line| line.contains("Client::unix(")) {
+                assert!(!line.contains("resource"), "{}: {line}", path.display());
+            }
+            let asks = program.contains("Client::unix(") || program.contains("ask(settings.runtime.");
+            assert!(
+                !asks || !program.contains(".resource_socket("),
+                "{} connects and knows of them",
+                path.display()
+            );
+        }
+    }
+}
+
 fn packages() -> Vec<Value> {
     let output = cargo(&["metadata", "--format-version", "1", "--no-deps", "--locked"]);
     let metadata: Value = serde_json::from_str(&output).expect("cargo metadata");
