@@ -22,6 +22,8 @@ bwrap --version                     | bubblewrap
 runsc --version                     | runsc
 systemd-analyze --version           | systemd
 systemd-nspawn --version            | systemd-container
+debootstrap --version               | debootstrap
+ls /usr/share/keyrings/debian-archive-keyring.gpg | debian-archive-keyring
 strace --version                    | strace
 faketime --version                  | faketime
 openssl version                     | openssl
