@@ -19,10 +19,10 @@ SHIM_TARGET := $(ARCH)-unknown-linux-musl
 SHIM_FALLBACK := $(ARCH)-unknown-linux-gnu
 CARGO_SHIM := env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS $(CARGO)
 
-.PHONY: help build deb test check demo bench vectors fuzz deps clean daemons shim cargo-deny cargo-fuzz
+.PHONY: help build deb test check demo bench bench-neighbours vectors fuzz deps clean daemons shim cargo-deny cargo-fuzz
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: daemons shim ## Build the finished programs into target/dist
 	@ls -l $(DIST) | awk 'NR > 1 { printf "%10d bytes  target/dist/%s\n", $$5, $$9 }'
@@ -49,6 +49,9 @@ demo: build ## Show the whole path on this machine: a profile and a secret reach
 
 bench: build ## Measure how soon a changed value is on a resource's socket
 	MIOSA_BIN_DIR=$(DIST) $(CARGO) run --quiet --locked -p miosa-tests --example propagation
+
+bench-neighbours: build ## Measure how much eight flooded sockets slow a ninth: fails beyond twice its idle p99
+	MIOSA_BIN_DIR=$(DIST) $(CARGO) run --quiet --locked -p miosa-tests --example neighbours
 
 vectors: ## Make the conformance vectors of tests/vectors anew
 	$(CARGO) run --quiet --locked -p miosa-tests --example make_vectors
