@@ -96,7 +96,9 @@ def exit_after_connecting():
     far.close()
     _, (received,), _, _ = socket.recv_fds(near, 1, 1)
     os.waitpid(child, 0)
-    say(ask(socket.socket(fileno=received)))
+    stream = socket.socket(fileno=received)
+    stream.settimeout(30)
+    say(ask(stream))
 
 
 def just_ask():
