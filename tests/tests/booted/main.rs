@@ -7,5 +7,6 @@ mod key;
 mod kills;
 mod removal;
 mod returns;
+mod services;
 mod stored;
 mod unbroken;
