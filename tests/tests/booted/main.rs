@@ -5,6 +5,7 @@ mod escapes;
 mod install;
 mod key;
 mod kills;
+mod reloaded;
 mod removal;
 mod returns;
 mod services;
