@@ -84,6 +84,28 @@ fn a_host_whose_state_was_deleted_serves_nothing_old_and_is_enrolled_anew() {
 }
 
 #[test]
+fn what_a_newer_release_left_is_neither_served_nor_lost_after_a_downgrade() {
+    let host = Published::holding(&["sbx-1"]);
+    let sandbox = host.machine.sandbox("sbx-1");
+    // As a release would leave it that knows another seal and another floor.
+    let newer = "cd /var/lib/miosa && sed -i 's/update\\.v1+/update.v2+/' cache/update-* \
+        && sed -i 's/\"format\":1/\"format\":2/' $(find . -name 'floor*' -type f)";
+    host.machine.run(&format!("systemctl stop miosad.service && {newer}"));
+    let sum =
+        |folder: &str| host.machine.run(&format!("cat /var/lib/miosa/cache/{folder}update-* | sha256sum"));
+    let kept = sum("");
+    host.machine.run("systemctl start miosad.service");
+    host.await_intake();
+    assert!(sandbox.ask("/v1/resolve").is_err(), "nothing says which resources there are");
+    assert_eq!(sum("quarantine/"), kept);
+    assert_eq!(host.status()["need_full"], true);
+    let update = host.publisher.full_for(2, &[("acme", "sbx-1")]);
+    assert_eq!(host.offer(&update).status, 200);
+    host.serves_at(2, &[("acme", "sbx-1")]);
+    assert_eq!(sandbox.resolve().status, 200, "by the folder that was mounted before");
+}
+
+#[test]
 fn a_state_that_can_not_be_written_goes_on_being_served_and_takes_in_nothing() {
     let mut host = Published::holding(&["sbx-1"]);
     let main = host.machine.main_pid("miosad.service");
