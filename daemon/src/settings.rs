@@ -141,6 +141,14 @@ impl Settings {
         Self::merge(Origin::of(options))
     }
 
+    /// What the command line, the environment and the defaults come to, whatever the file says.
+    ///
+    /// # Errors
+    /// When a directory can't be made absolute.
+    pub(crate) fn without_file(options: &Options) -> Result<Self, SettingsError> {
+        Self::default_from(Origin::of(options)).obey()
+    }
+
     /// What the same command line and environment and the file as it is now come to.
     ///
     /// # Errors

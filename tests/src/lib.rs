@@ -9,6 +9,7 @@ pub mod http;
 pub mod lone;
 pub mod memory;
 pub mod program;
+pub mod promtool;
 pub mod publisher;
 pub mod small_disk;
 pub mod strace;

@@ -40,7 +40,7 @@ impl Patient {
     pub(super) fn meet(options: &Options) -> Result<Self, SettingsError> {
         let (settings, misconfigured) = match Settings::load(options) {
             Ok(settings) => (settings, None),
-            Err(error) => (without_file(options)?, Some(in_one_line(&error))),
+            Err(error) => (Settings::without_file(options)?, Some(in_one_line(&error))),
         };
         let asked = ask_admin(&settings, "/v1/status").map(Box::new);
         let status = asked.map_err(|error| Silence::of(&error));
@@ -67,15 +67,4 @@ impl Silence {
         }
         Self::Odd(in_one_line(error))
     }
-}
-
-/// The command line and the environment alone. An empty file has no errors.
-fn without_file(options: &Options) -> Result<Settings, SettingsError> {
-    Settings::load(&Options {
-        state_dir: options.state_dir.clone(),
-        runtime_dir: options.runtime_dir.clone(),
-        config: Some("/dev/null".into()),
-        log_level: options.log_level,
-        log_format: options.log_format,
-    })
 }

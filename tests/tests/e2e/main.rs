@@ -19,6 +19,7 @@ mod keeping;
 mod kills;
 mod layers;
 mod neighbours;
+mod operators;
 mod outage;
 mod reload;
 mod sdk;
