@@ -4,7 +4,10 @@
 use std::fs;
 use std::path::Path;
 
+use nix::dir::Dir;
+use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::stat::Mode;
 use nix::unistd::{SysconfVar, getpid, sysconf};
 use serde::{Deserialize, Serialize};
 
@@ -71,9 +74,11 @@ impl Stat {
 }
 
 fn count(directory: &Path) -> Option<u64> {
-    let entries = fs::read_dir(directory).ok()?.count();
-    // One of them is that of the listing.
-    u64::try_from(entries.saturating_sub(1)).ok()
+    // The listing of the standard library ends the program when it can't be closed.
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let entries = Dir::open(directory, flags, Mode::empty()).ok()?.iter().count();
+    // Two are the directory and its parent, and one is that of the listing.
+    u64::try_from(entries.saturating_sub(3)).ok()
 }
 
 /// `USER_HZ` is 100 for programs on every architecture of Linux that this runs on.
