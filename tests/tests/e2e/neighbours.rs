@@ -273,6 +273,6 @@ const VICTIM: &str = "sbx-victim";
 const ATTACKERS: [&str; 8] = ["atk-1", "atk-2", "atk-3", "atk-4", "atk-5", "atk-6", "atk-7", "atk-8"];
 
 /// How many pieces of work a socket may do before it has to take turns.
-const FEW: usize = 4;
+const FEW: usize = 2;
 
 const PATIENCE: Duration = Duration::from_secs(60);
