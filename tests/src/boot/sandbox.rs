@@ -57,7 +57,7 @@ impl Machine {
     /// When the folder can't be mounted.
     #[must_use]
     pub fn sandbox(&self, resource: &str) -> Sandbox<'_> {
-        let script = r#"cd / && mount --bind "/run/miosa/resources/$1" /run/miosa \
+        let script = r#"mount --bind "/run/miosa/resources/$1" /run/miosa \
             && mount -o remount,bind,ro,nosuid,nodev,noexec /run/miosa && echo mounted && exec sleep infinity"#;
         let mut command = Command::new("setpriv");
         command.args([
@@ -70,7 +70,7 @@ impl Machine {
             "--wd=/",
         ]);
         command.args(["--", "unshare", "--mount", "--propagation", "private", "--"]);
-        command.args(["/bin/sh", "-c", script, "sandbox", resource]);
+        command.args(["/usr/bin/env", "--chdir=/", "/bin/sh", "-c", script, "sandbox", resource]);
         let log = self.disk.path(&format!("sandbox-{resource}.log"));
         let _former = fs::remove_file(&log);
         let mut keeper = Program::start("a sandbox", command, &log);
