@@ -122,7 +122,7 @@ mod tests {
         poll_fn(|context| {
             for _ in 0..seat.pieces_now() {
                 done.try_send(name).unwrap();
-                left -= 1;
+                left = left.saturating_sub(1);
                 if left == 0 {
                     return Poll::Ready(());
                 }
