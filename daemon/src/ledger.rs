@@ -159,7 +159,8 @@ impl Ledger {
     pub(crate) fn count_alarm(&self, alarm: &'static str, message: &str, at: u64) {
         let mut facts = self.lock();
         count(&mut facts.alarms, alarm);
-        let raised = facts.raised.entry(alarm).or_insert_with(|| Raised { first_at: at, ..Raised::default() });
+        let raised =
+            facts.raised.entry(alarm).or_insert_with(|| Raised { first_at: at, ..Raised::default() });
         raised.last_at = at;
         raised.message = message.chars().take(MESSAGE_CHARS).collect();
     }
@@ -219,7 +220,8 @@ impl Ledger {
 impl TrustTimes {
     pub(crate) fn of(trust: &Trust) -> Self {
         let signers = trust.document().signers.iter();
-        let times = |signer: &Signer| SignerTimes { key_id: signer.key.key_id(), expires_at: signer.expires_at };
+        let times =
+            |signer: &Signer| SignerTimes { key_id: signer.key.key_id(), expires_at: signer.expires_at };
         Self { expires_at: trust.expires_at(), signers: signers.map(times).collect() }
     }
 }

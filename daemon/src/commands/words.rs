@@ -208,6 +208,46 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_alarm_is_told_with_its_times_its_reason_and_what_to_do() {
+        let mut raised = RaisedAlarm {
+            alarm: "disk_full".to_owned(),
+            count: 1,
+            first_at: 0,
+            last_at: 0,
+            meaning: String::new(),
+            message: "cannot write /x".to_owned(),
+            action: "free some space".to_owned(),
+        };
+        assert_eq!(alarm(&raised, 600_000), "disk_full (10 min ago): cannot write /x; free some space");
+        raised.count = 3;
+        raised.last_at = 540_000;
+        raised.message = "the disk is full: free some space".to_owned();
+        let told = "disk_full (3 times, first 10 min ago, last 60 s ago): the disk is full: free some space";
+        assert_eq!(alarm(&raised, 600_000), told);
+    }
+
+    #[test]
+    fn an_explanation_begins_with_a_refusal_if_there_is_one() {
+        let mut held = Explained {
+            refused: None,
+            explanation: serde_json::from_value(serde_json::json!({
+                "resource_id": "sbx-1", "kind": "sandbox", "run_id": null, "snapshot_version": 7,
+                "profile": {"id": null, "name": null, "runtime": null, "reason": "no default applies"},
+                "variables": [], "ignored": [], "cwd": null,
+                "command": {"argv": null, "source": null, "error": null},
+            }))
+            .unwrap(),
+        };
+        assert!(explained(&held).starts_with("sandbox sbx-1, snapshot 7\n"));
+        held.refused = Some(RefusedNow {
+            code: "signer_revoked".to_owned(),
+            message: "the signer was revoked".to_owned(),
+        });
+        let told = "NOT SERVED NOW: the signer was revoked (signer_revoked); `miosad doctor` says what to do\n\nsandbox";
+        assert!(explained(&held).starts_with(told), "{}", explained(&held));
+    }
+
+    #[test]
     fn resources_stand_in_columns() {
         let line = |id: &str, runs: &[&str]| ResourceLine {
             id: id.to_owned(),
