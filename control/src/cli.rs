@@ -204,6 +204,11 @@ pub(crate) enum HostCommand {
         #[arg(long, value_name = "NAME", env = "MIOSA_CONTROL_NAME")]
         name: String,
     },
+    /// Print a token with which a host that lost its key, or its disk, enrolls once more as what it was
+    Rejoin {
+        /// The host's id or name, as listed
+        host: String,
+    },
     /// List the hosts
     List,
     /// Revoke a host by its id or name: it is sent nothing any more

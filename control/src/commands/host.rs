@@ -6,13 +6,14 @@ use super::table::table;
 use super::{CommandError, origin, print_line};
 use crate::cli::HostCommand;
 use crate::clock::Millis;
-use crate::store::{Store, hosts::HostCreated};
+use crate::store::{Store, hosts::HostCreated, trust::StoredTrust};
 use crate::token::{Token, TokenKind};
 
 /// Runs the command.
 pub(crate) async fn run(store: &Store, command: HostCommand) -> Result<(), CommandError> {
     match command {
         HostCommand::Create { name } => create(store, name).await,
+        HostCommand::Rejoin { host } => rejoin(store, host).await,
         HostCommand::List => list(store).await,
         HostCommand::Revoke { host } => revoke(store, host).await,
     }
@@ -25,13 +26,39 @@ async fn create(store: &Store, name: String) -> Result<(), CommandError> {
     if name.is_empty() || name.len() > 64 || !name.bytes().all(well_formed) {
         return Err(CommandError::HostName);
     }
-    let trust = store.trust_documents().await?.pop().ok_or(CommandError::NoTrust)?;
-    let token = Token::generate(TokenKind::Join)?;
-    let expires_at = Millis::now().plus(JOIN_TOKEN_LIFETIME);
+    let join = Join::generate(store).await?;
     let write = store.begin(&origin()).await?;
-    match write.create_host(&name, &token.hash(), expires_at, trust.version).await? {
-        HostCreated::Yes(_) => print_line(&format!("{}.{}", token.expose(), HEXLOWER.encode(&trust.digest))),
+    match write.create_host(&name, &join.token.hash(), join.expires_at, join.trust.version).await? {
+        HostCreated::Yes(_) => join.print(),
         HostCreated::NameTaken => Err(CommandError::HostNameTaken(name)),
+    }
+}
+
+async fn rejoin(store: &Store, host: String) -> Result<(), CommandError> {
+    let join = Join::generate(store).await?;
+    let write = store.begin(&origin()).await?;
+    if write.rejoin_host(&host, &join.token.hash(), join.expires_at, join.trust.version).await? {
+        return join.print();
+    }
+    Err(CommandError::NotThere { what: "host", name: host })
+}
+
+/// What a host enrolls with.
+struct Join {
+    token: Token,
+    expires_at: Millis,
+    trust: StoredTrust,
+}
+
+impl Join {
+    async fn generate(store: &Store) -> Result<Self, CommandError> {
+        let trust = store.trust_documents().await?.pop().ok_or(CommandError::NoTrust)?;
+        let token = Token::generate(TokenKind::Join)?;
+        Ok(Self { token, expires_at: Millis::now().plus(JOIN_TOKEN_LIFETIME), trust })
+    }
+
+    fn print(&self) -> Result<(), CommandError> {
+        print_line(&format!("{}.{}", self.token.expose(), HEXLOWER.encode(&self.trust.digest)))
     }
 }
 

@@ -75,7 +75,10 @@ impl Write {
             return Ok(None);
         };
         let row = sqlx::query(
-            "UPDATE hosts SET public_key = $1, token_hash = $2, agent = $3, enrolled_at = $4
+            // What the host told before, it told with what it has lost since.
+            "UPDATE hosts SET public_key = $1, token_hash = $2, agent = $3, enrolled_at = $4,
+                    reported_epoch = NULL, reported_version = NULL, reported_digest = NULL, reported_trust = NULL,
+                    highest_epoch = 0, highest_version = 0
              WHERE id = $5 AND revoked_at IS NULL RETURNING name, pinned_trust",
         )
         .bind(host.public_key.as_bytes().as_slice())
@@ -90,6 +93,13 @@ impl Write {
             self.rollback().await?;
             return Ok(None);
         };
+        // What was sealed to a key that it has no more can't be sent again; nobody would take it anyway
+        // once it has expired.
+        sqlx::query("UPDATE host_updates SET expires_at = 0 WHERE host_id = $1")
+            .bind(id.as_str())
+            .execute(self.connection())
+            .await
+            .doing(DOING)?;
         let name = row.try_get("name").doing(DOING)?;
         let pinned_trust = counter(row.try_get("pinned_trust").doing(DOING)?)?;
         self.commit(Entry {

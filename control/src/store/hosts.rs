@@ -84,18 +84,37 @@ impl Write {
             }
             Err(error) => return Err(error).doing(DOING),
         }
-        sqlx::query(
-            "INSERT INTO join_tokens (hash, host_id, created_at, expires_at) VALUES ($1, $2, $3, $4)",
-        )
-        .bind(join.as_bytes())
-        .bind(id.as_str())
-        .bind(at.0)
-        .bind(expires_at.0)
-        .execute(self.connection())
-        .await
-        .doing(DOING)?;
+        self.add_join_token(&id, join, expires_at).await?;
         self.commit(entry("host.create", &id)).await?;
         Ok(HostCreated::Yes(id))
+    }
+
+    /// Lets a host enroll once more with the join token of this hash, and commits. Until it does, all
+    /// stays as it is; join tokens that were not used work no longer. `false` when there is no such host,
+    /// or it is revoked.
+    pub(crate) async fn rejoin_host(
+        mut self,
+        id_or_name: &str,
+        join: &TokenHash,
+        expires_at: Millis,
+        pinned_trust: i64,
+    ) -> Result<bool, StoreError> {
+        let id: Option<String> = sqlx::query_scalar(
+            "UPDATE hosts SET pinned_trust = $1 WHERE (id = $2 OR name = $2) AND revoked_at IS NULL RETURNING id",
+        )
+        .bind(pinned_trust)
+        .bind(id_or_name)
+        .fetch_optional(self.connection())
+        .await
+        .doing("let a host enroll once more")?;
+        let Some(id) = id else {
+            self.rollback().await?;
+            return Ok(false);
+        };
+        self.use_join_tokens_up(&id).await?;
+        self.add_join_token(&id, join, expires_at).await?;
+        self.commit(entry("host.rejoin", &id)).await?;
+        Ok(true)
     }
 
     /// Revokes a host, by id or by name, and commits: its token works no longer. `false` when there
@@ -114,14 +133,38 @@ impl Write {
             self.rollback().await?;
             return Ok(false);
         };
-        sqlx::query("UPDATE join_tokens SET used_at = $1 WHERE host_id = $2 AND used_at IS NULL")
-            .bind(at.0)
-            .bind(id.as_str())
-            .execute(self.connection())
-            .await
-            .doing("revoke a host's join token")?;
+        self.use_join_tokens_up(&id).await?;
         self.commit(entry("host.revoke", &id)).await?;
         Ok(true)
+    }
+
+    async fn add_join_token(
+        &mut self,
+        host: &str,
+        join: &TokenHash,
+        expires_at: Millis,
+    ) -> Result<(), StoreError> {
+        let at = self.at();
+        sqlx::query("INSERT INTO join_tokens (hash, host_id, created_at, expires_at) VALUES ($1, $2, $3, $4)")
+            .bind(join.as_bytes())
+            .bind(host)
+            .bind(at.0)
+            .bind(expires_at.0)
+            .execute(self.connection())
+            .await
+            .map(drop)
+            .doing("add a join token")
+    }
+
+    async fn use_join_tokens_up(&mut self, host: &str) -> Result<(), StoreError> {
+        let at = self.at();
+        sqlx::query("UPDATE join_tokens SET used_at = $1 WHERE host_id = $2 AND used_at IS NULL")
+            .bind(at.0)
+            .bind(host)
+            .execute(self.connection())
+            .await
+            .map(drop)
+            .doing("revoke a host's join token")
     }
 }
 

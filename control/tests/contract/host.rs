@@ -46,7 +46,11 @@ pub(crate) struct Stream {
 impl Host {
     /// Makes a host on the command line and enrolls it.
     pub(crate) async fn enroll(control: &Control, name: &str) -> Self {
-        let join = control.run(&["host", "create", "--name", name]);
+        Self::join(control, &control.run(&["host", "create", "--name", name])).await
+    }
+
+    /// Enrolls with this join token.
+    pub(crate) async fn join(control: &Control, join: &str) -> Self {
         let (token, pin) = join.split_once('.').unwrap();
         let key = HostPrivateKey::generate().unwrap();
         let answer = enroll_with(&control.stranger(), token, &key).await;

@@ -71,6 +71,39 @@ async fn a_revoked_host_is_sent_nothing_any_more() {
 }
 
 #[tokio::test]
+async fn a_host_that_lost_its_key_joins_again_as_what_it_was() {
+    let Some(control) = open().await else { return };
+    let mut host = Host::enroll(&control, "h1").await;
+    let platform = platform(&control);
+    platform.post("/platform/v1/resources", sandbox("sbx-1", "acme", &host)).send().await.data(201);
+    let mut stream = host.connect().await;
+    let has_it = |host: &Host| host.state.records().resources.contains_key(&"sbx-1".parse().unwrap());
+    while !has_it(&host) {
+        host.follow_state(&mut stream).await;
+    }
+
+    let unused = control.run(&["host", "rejoin", "h1"]);
+    let join = control.run(&["host", "rejoin", &host.id]);
+    let key = HostPrivateKey::generate().unwrap();
+    let unused = enroll_with(&control.stranger(), unused.split_once('.').unwrap().0, &key).await;
+    assert_eq!(unused.error(401), "UNAUTHORIZED", "the newer token is the one that counts");
+    // Nothing has happened to the host so far.
+    host.report(None).await;
+
+    let mut again = Host::join(&control, &join).await;
+    assert_eq!(again.id, host.id);
+    assert_eq!(host.client.get("/host/v1/updates").send().await.error(401), "UNAUTHORIZED");
+    let mut stream = again.connect().await;
+    assert_eq!(again.follow_state(&mut stream).await.kind, Kind::Full);
+    assert!(has_it(&again));
+    let shown = platform.get(&format!("/platform/v1/hosts/{}", again.id)).send().await.data(200);
+    assert_eq!(shown["regressed"], Value::Null, "{shown}");
+
+    control.run(&["host", "revoke", "h1"]);
+    assert!(!control.output(&["host", "rejoin", "h1"]).status.success());
+}
+
+#[tokio::test]
 async fn a_second_stream_takes_the_place_of_the_first() {
     let Some(control) = open().await else { return };
     let mut host = Host::enroll(&control, "h1").await;
