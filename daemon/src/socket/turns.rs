@@ -1,13 +1,14 @@
 //! Whose turn it is. Each socket is one task, and works piece by piece; a piece is bounded. A socket
 //! with a few pieces to do does them at once. One with more is crowded, and takes turns with all that
-//! are: a single piece among all of them, then whatever arrived meanwhile, then the next one's.
+//! are: a single piece among all of them, then whatever arrived meanwhile, then the next one's. Only who
+//! is crowded alone does several.
 //!
 //! So whoever asks one thing at a time waits for one piece of one crowded socket, and for a few of each
 //! other that is not crowded, however many sockets are and whatever is done to them.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -27,7 +28,8 @@ struct Line {
 }
 
 struct Waiting {
-    is_called: AtomicBool,
+    /// How many pieces it was called for; none yet.
+    pieces: AtomicUsize,
     task: Waker,
 }
 
@@ -55,14 +57,14 @@ impl Turns {
         loop {
             let next = poll_fn(|context| {
                 let mut line = self.line();
-                let next = line.waiting.pop_front();
+                let next = line.waiting.pop_front().map(|next| (next, line.waiting.is_empty()));
                 if next.is_none() {
                     line.caller = Some(context.waker().clone());
                 }
                 next.map_or(Poll::Pending, Poll::Ready)
             });
-            let next = next.await;
-            next.is_called.store(true, Ordering::Release);
+            let (next, is_alone) = next.await;
+            next.pieces.store(if is_alone { ALONE } else { 1 }, Ordering::Release);
             next.task.wake_by_ref();
             yield_now().await;
         }
@@ -74,17 +76,15 @@ impl Turns {
 }
 
 impl Seat {
-    /// How many pieces the socket may do now: none while it stands in line, one when it was called, a few
-    /// when it did not stand there.
+    /// How many pieces the socket may do now: none while it stands in line, one when it was called, more if
+    /// nobody else stood there, a few when it did not either.
     pub(super) fn pieces_now(&mut self) -> usize {
-        match &self.waiting {
-            None => FEW,
-            Some(waiting) if waiting.is_called.load(Ordering::Acquire) => {
-                self.waiting = None;
-                1
-            }
-            Some(_) => 0,
+        let Some(waiting) = &self.waiting else { return FEW };
+        let pieces = waiting.pieces.load(Ordering::Acquire);
+        if pieces > 0 {
+            self.waiting = None;
         }
+        pieces
     }
 
     /// Whether it waits to be called.
@@ -94,7 +94,7 @@ impl Seat {
 
     /// Stands in line for one more piece; `task` is woken when it is called.
     pub(super) fn line_up(&mut self, task: &Waker) {
-        let waiting = Arc::new(Waiting { is_called: AtomicBool::new(false), task: task.clone() });
+        let waiting = Arc::new(Waiting { pieces: AtomicUsize::new(0), task: task.clone() });
         self.waiting = Some(Arc::clone(&waiting));
         let mut line = self.turns.line();
         line.waiting.push_back(waiting);
@@ -108,6 +108,9 @@ impl Seat {
 
 /// A client that comes again and again is let out while it comes in anew.
 const FEW: usize = 2;
+
+/// To look for what has arrived costs a third of a piece. Who is crowded alone pays that for each of these.
+const ALONE: usize = 8;
 
 #[cfg(test)]
 mod tests {
