@@ -208,7 +208,7 @@ fn is_of_keeping(call: &str) -> bool {
 /// Where Linux has no such error, the libraries below end the program: after closing a directory that
 /// was listed, and after waking the event loop. It then comes back as after any other end.
 fn ends_the_daemon(call: &str) -> bool {
-    let listed = ["/cache>", "/trust>", "/quarantine>", "/resources>"];
+    let listed = ["/cache>", "/trust>", "/quarantine>", "/resources>", "/tenants>"];
     let closes = |directory: &&str| call.contains("close(") && call.contains(*directory);
     call.contains("eventfd") || listed.iter().any(closes)
 }
