@@ -34,7 +34,7 @@ impl Drop for Cgroup {
 }
 
 /// Where the hierarchy of version 2 is mounted: alone, or beside those of version 1.
-fn hierarchy() -> PathBuf {
+pub(super) fn hierarchy() -> PathBuf {
     let mounts = fs::read_to_string("/proc/self/mounts").expect("read the mounts");
     let found = mounts.lines().find_map(|line| {
         let mut fields = line.split(' ');

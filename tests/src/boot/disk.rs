@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::cgroup;
 use super::packages::installed;
 use super::root_fs::{kept, root_fs};
 
@@ -24,6 +25,7 @@ impl Disk {
     /// When it can't be made.
     #[must_use]
     pub fn bare() -> Self {
+        can_boot();
         Self::over(vec![root_fs()])
     }
 
@@ -33,6 +35,7 @@ impl Disk {
     /// When it can't be made, or there are no packages.
     #[must_use]
     pub fn with_packages() -> Self {
+        can_boot();
         Self::over(vec![installed(), root_fs()])
     }
 
@@ -63,4 +66,10 @@ impl Disk {
     pub fn written(&self) -> PathBuf {
         self.path("upper")
     }
+}
+
+/// Before anything costly is made.
+fn can_boot() {
+    assert!(nix::unistd::geteuid().is_root(), "to boot a machine one must be root");
+    let _mounted = cgroup::hierarchy();
 }
