@@ -13,9 +13,13 @@ use ring::digest::{Context, SHA256};
 
 use crate::access::{self, Tally};
 
-/// The answers of one content. The resources are fixed, so no lock is shared between two of them.
+/// The answers of one content. The resources are fixed, so no lock is shared between two of them, and
+/// each has a share of the memory: whoever asks for very many or very large ones has them built again
+/// and again, out of its own turn, and nobody else's are let go for that.
 pub(super) struct Answers {
     of: BTreeMap<ResourceId, Mutex<OfResource>>,
+    /// In bytes, for the answers of one resource together.
+    share: usize,
     epoch: u64,
     version: u64,
 }
@@ -24,9 +28,19 @@ pub(super) struct Answers {
 #[derive(Default)]
 struct OfResource {
     /// By run; none for the resource itself.
-    answers: BTreeMap<Option<RunId>, Result<Arc<Built>, ResolveError>>,
+    answers: BTreeMap<Option<RunId>, Kept>,
+    /// How many bytes those take that are kept.
+    bytes: usize,
     /// The explanation that was asked for last, and of which run.
     explained: Option<(Option<RunId>, Bytes)>,
+}
+
+/// What is known of an answer that was asked for.
+enum Kept {
+    Answer(Arc<Built>),
+    /// There was no room for it; it is counted as one all the same.
+    Counts(Arc<Tally>),
+    Error(ResolveError),
 }
 
 /// A built answer. Its bytes are held once: a body is made of references to them.
@@ -56,7 +70,9 @@ impl Answers {
         epoch: u64,
         version: u64,
     ) -> Self {
-        Self { of: ids.map(|id| (id.clone(), Mutex::default())).collect(), epoch, version }
+        let of: BTreeMap<_, _> = ids.map(|id| (id.clone(), Mutex::default())).collect();
+        let share = ALL_TOGETHER.checked_div(of.len()).unwrap_or(ALL_TOGETHER);
+        Self { of, share: share.clamp(LEAST, MOST), epoch, version }
     }
 
     pub(super) fn get_or_build(
@@ -66,17 +82,26 @@ impl Answers {
         run: Option<&RunId>,
     ) -> Result<Arc<Built>, ResolveError> {
         let mut of = self.of(resource)?;
-        let built = &mut of.answers;
         let key = run.cloned();
-        if let Some(answer) = built.get(&key) {
-            return answer.clone();
+        let tally = match of.answers.get(&key) {
+            Some(Kept::Answer(built)) => return Ok(Arc::clone(built)),
+            Some(Kept::Error(error)) => return Err(error.clone()),
+            Some(Kept::Counts(tally)) => Some(Arc::clone(tally)),
+            None => None,
+        };
+        match resolve(state, resource, run) {
+            Ok(resolution) => {
+                let built = Arc::new(Built::new(&resolution, (self.epoch, self.version), tally));
+                of.keep(key, &built, self.share);
+                Ok(built)
+            }
+            Err(error) => {
+                if !matches!(error, ResolveError::RunNotFound { .. }) {
+                    of.answers.insert(key, Kept::Error(error.clone()));
+                }
+                Err(error)
+            }
         }
-        let answer = resolve(state, resource, run)
-            .map(|resolution| Arc::new(Built::new(&resolution, (self.epoch, self.version))));
-        if !matches!(answer, Err(ResolveError::RunNotFound { .. })) {
-            built.insert(key, answer.clone());
-        }
-        answer
     }
 
     /// The explanation as JSON. Who asks for it again and again has it made once.
@@ -105,8 +130,31 @@ impl Answers {
     }
 }
 
+impl OfResource {
+    /// Keeps an answer, in the place of all others if it takes that.
+    fn keep(&mut self, key: Option<RunId>, built: &Arc<Built>, share: usize) {
+        let size = built.size();
+        if self.bytes.saturating_add(size) > share {
+            for kept in self.answers.values_mut() {
+                if let Kept::Answer(other) = kept {
+                    *kept = Kept::Counts(Arc::clone(&other.tally));
+                }
+            }
+            self.bytes = 0;
+        }
+        let kept = if size > share {
+            Kept::Counts(Arc::clone(&built.tally))
+        } else {
+            self.bytes = self.bytes.saturating_add(size);
+            Kept::Answer(Arc::clone(built))
+        };
+        self.answers.insert(key, kept);
+    }
+}
+
 impl Built {
-    fn new(resolution: &Resolution, place: (u64, u64)) -> Self {
+    /// The answer that says so; counted by `tally`, if that content was asked for before.
+    fn new(resolution: &Resolution, place: (u64, u64), tally: Option<Arc<Tally>>) -> Self {
         let answer = resolution.answer();
         let mut context = Context::new(&SHA256);
         for part in answer.content() {
@@ -118,8 +166,14 @@ impl Built {
         let answer = Arc::new(answer);
         let content =
             [PartOf::Before, PartOf::After].map(|part| Bytes::from_owner(Part(Arc::clone(&answer), part)));
-        let tally = Arc::new(Tally::of_content(access::Content::new(resolution, &etag, place)));
+        let tally = tally
+            .unwrap_or_else(|| Arc::new(Tally::of_content(access::Content::new(resolution, &etag, place))));
         Self { answer, content, etag, moved: Mutex::new(None), tally }
+    }
+
+    /// In bytes.
+    fn size(&self) -> usize {
+        self.content.iter().map(Bytes::len).fold(0, usize::saturating_add)
     }
 
     /// Names the content: equal for equal content, across versions and restarts.
@@ -167,6 +221,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What the answers of all resources may take, in bytes, where the least share of each allows it.
+const ALL_TOGETHER: usize = 256 * 1024 * 1024;
+
+/// Some sixteen answers of the usual size.
+const LEAST: usize = 64 * 1024;
+
+/// The largest answer there is, for several runs at a time.
+const MOST: usize = 8 * 1024 * 1024;
+
 #[cfg(test)]
 mod tests {
     use miosa_injector::State;
@@ -213,6 +276,32 @@ mod tests {
         assert_eq!(etag(&state("hello")), etag(&state("hello")));
         assert_ne!(etag(&state("hello")), etag(&state("changed")));
     }
+
+    #[test]
+    fn what_there_is_no_room_for_is_built_anew_and_counted_as_one() {
+        let (id, other, run_id) =
+            ("sbx-1".parse().unwrap(), "sbx-2".parse().unwrap(), "run_1".parse().unwrap());
+        let state = state(&"x".repeat(1_000));
+        let mut answers = answers(&state);
+        let size = answers.get_or_build(&state, &id, None).unwrap().size();
+        let build = |answers: &Answers, id: &ResourceId, run: Option<&RunId>| {
+            answers.get_or_build(&state, id, run).unwrap()
+        };
+        for share in [size - 1, size + 100] {
+            answers.share = share;
+            let kept = build(&answers, &other, None);
+            let (first, run) = (build(&answers, &id, None), build(&answers, &id, Some(&run_id)));
+            let again = build(&answers, &id, None);
+            assert!(!Arc::ptr_eq(&first, &again), "{share}: the run's took its place");
+            assert_eq!(first.body(MOVING), again.body(MOVING));
+            assert!(Arc::ptr_eq(first.tally(), again.tally()));
+            assert!(Arc::ptr_eq(run.tally(), build(&answers, &id, Some(&run_id)).tally()));
+            assert!(lock(&answers.of[&id]).bytes <= share);
+            assert!(Arc::ptr_eq(&kept, &build(&answers, &other, None)), "another resource's stays");
+        }
+    }
+
+    const MOVING: Moving = Moving { snapshot_version: 7, stale: false, age_seconds: 1 };
 
     #[test]
     fn unknown_runs_take_no_room() {
