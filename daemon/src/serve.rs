@@ -1,8 +1,8 @@
 //! `miosad serve`: verifies, keeps and serves. Built first, then run; it has no network and starts
 //! no program.
 
-mod reload;
 mod operators;
+mod reload;
 mod runtime_dir;
 
 use std::io;
@@ -30,8 +30,8 @@ use crate::hygiene::Memory;
 use crate::intake::{self, Intake, Queue, RestoreError, Shared, Sockets};
 use crate::manager::{self, Inherited, Keeper, ListenerName};
 use crate::reload::Reload;
-use crate::settings::{Limits, Settings};
 use crate::serve::operators::OperatorsThread;
+use crate::settings::{Limits, Settings};
 use crate::socket::ResourceSockets;
 use crate::socket::bind::{self, BindError, SocketFile};
 use crate::socket::places::Places;

@@ -151,7 +151,12 @@ mod tests {
     use crate::clock::Clock;
 
     fn shared() -> Shared {
-        Shared { current: Arc::default(), ledger: Arc::default(), clock: Clock::System, access: Default::default() }
+        Shared {
+            current: Arc::default(),
+            ledger: Arc::default(),
+            clock: Clock::System,
+            access: Default::default(),
+        }
     }
 
     fn prepared(root: &tempfile::TempDir) -> RuntimeDir {
