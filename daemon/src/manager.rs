@@ -4,10 +4,12 @@
 
 mod inherited;
 mod keeper;
+mod listeners;
 mod name;
 mod notices;
 
 pub use inherited::Inherited;
 pub(crate) use keeper::{Keeper, KeeperReport};
+pub(crate) use listeners::{Listener, Listeners};
 pub(crate) use name::ListenerName;
 pub(crate) use notices::{begin_reload, pulse, ready, stopping};

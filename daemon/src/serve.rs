@@ -6,7 +6,7 @@ mod reload;
 mod runtime_dir;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,12 +28,12 @@ use crate::failure::in_one_line;
 use crate::host::{HostError, HostFile};
 use crate::hygiene::Memory;
 use crate::intake::{self, Intake, Queue, RestoreError, Shared, Sockets};
-use crate::manager::{self, Inherited, Keeper, ListenerName};
+use crate::manager::{self, Inherited, Keeper, Listener, Listeners};
 use crate::reload::Reload;
 use crate::serve::operators::OperatorsThread;
 use crate::settings::{Limits, Settings};
 use crate::socket::ResourceSockets;
-use crate::socket::bind::{self, BindError, SocketFile};
+use crate::socket::bind::BindError;
 use crate::socket::places::Places;
 use crate::socket::server::Server;
 use crate::socket::tampering::{Patrol, Register};
@@ -98,11 +98,11 @@ pub struct StateUnusable(#[from] RestoreError);
 /// says what it needs.
 pub fn run(settings: &Settings, memory: Memory, inherited: Inherited) -> Result<(), ServeError> {
     let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| ServeError::Start { what: "the event loop", source })?;
+    let runtime = started("the event loop", runtime)?;
     let (stop, reload) = {
         let _inside = runtime.enter();
         let signals = Stop::on_signals().and_then(|stop| Ok((stop, Reload::of(settings)?)));
-        signals.map_err(|source| ServeError::Start { what: "handling signals", source })?
+        started("handling signals", signals)?
     };
     let daemon = Daemon::build(settings, memory, inherited, Clock::System, runtime.handle())?;
     runtime.block_on(daemon.run(stop, reload));
@@ -143,7 +143,7 @@ impl Daemon {
     fn build(
         settings: &Settings,
         memory: Memory,
-        mut inherited: Inherited,
+        inherited: Inherited,
         clock: Clock,
         runtime: &Handle,
     ) -> Result<Self, ServeError> {
@@ -156,14 +156,12 @@ impl Daemon {
         let access = AccessLog::new(settings.access_log);
         let shared = Shared { current: Arc::default(), ledger: Arc::default(), clock, access };
         let access_writer = AccessWriter::start(settings.state.access(), shared.clone());
-        let access_writer =
-            access_writer.map_err(|source| ServeError::Start { what: "the access log's thread", source })?;
-        let keeper = Keeper::start();
-        let keeper = keeper.map_err(|source| ServeError::Start { what: "the keeper's thread", source })?;
-        let handed_over = inherited.count();
-        let mut open = |path, group| listen(path, group, &mut inherited, &keeper);
-        let admin_listener = open(settings.runtime.admin_socket(), OPERATORS)?;
-        let intake_listener = open(settings.runtime.intake_socket(), LINK)?;
+        let access_writer = started("the access log's thread", access_writer)?;
+        let keeper = started("the keeper's thread", Keeper::start())?;
+        let mut listeners = Listeners::new(inherited, keeper.clone());
+        let handed_over = listeners.left();
+        let admin_listener = listen(&mut listeners, &settings.runtime.admin_socket(), OPERATORS)?;
+        let intake_listener = listen(&mut listeners, &settings.runtime.intake_socket(), LINK)?;
 
         let (drain, draining) = watch::channel(false);
         let (report, sockets) = watch::channel(Arc::default());
@@ -182,24 +180,17 @@ impl Daemon {
             shared.clone(),
             report,
             register.clone(),
-            inherited,
-            keeper.clone(),
+            listeners,
         )?;
         let intake = Intake::restore(&settings.state, &file, identity, Box::new(resources), shared.clone());
-        let queue = Queue::start(intake.map_err(StateUnusable)?);
-        let queue = queue.map_err(|source| ServeError::Start { what: "the intake's thread", source })?;
+        let queue = started("the intake's thread", Queue::start(intake.map_err(StateUnusable)?))?;
 
         let drop_door =
             DropDoor::open(settings.state.drop(), queue.clone(), shared.clone(), draining.clone());
-        let drop_door =
-            drop_door.map_err(|source| ServeError::Start { what: "the drop directory's thread", source })?;
-
+        let drop_door = started("the drop directory's thread", drop_door)?;
         let patrol = Patrol::start(&settings.runtime, register, shared.clone());
-        let patrol = patrol.map_err(|source| ServeError::Start { what: "the patrol's thread", source })?;
-
-        let operators = OperatorsThread::start();
-        let operators =
-            operators.map_err(|source| ServeError::Start { what: "the operators' thread", source })?;
+        let patrol = started("the patrol's thread", patrol)?;
+        let operators = started("the operators' thread", OperatorsThread::start())?;
         let _inside = operators.handle().enter();
         Ok(Self {
             server: Server::new(
@@ -319,29 +310,29 @@ impl Sockets for ResourceSockets {
     }
 }
 
-/// The listener of the host itself at this path: the one that was kept, or a new one.
+/// The listener of the host itself at this path, kept from now on if it was not before.
 fn listen(
-    path: PathBuf,
+    listeners: &mut Listeners,
+    path: &Path,
     group: &str,
-    inherited: &mut Inherited,
-    keeper: &Keeper,
 ) -> Result<std::os::unix::net::UnixListener, BindError> {
-    if let Some(name) = SocketFile::at(&path).map(|file| ListenerName::of(&path, None, file))
-        && let Some(listener) = inherited.take(&name, &path)
-    {
-        keeper.is_kept(&name);
-        return Ok(listener);
+    let Listener { socket, name, is_kept, .. } =
+        listeners.open(path, None, GROUP_MAY_CONNECT, Some(group))?;
+    if !is_kept {
+        listeners.keeper().keep(&name, &socket);
     }
-    let (listener, file) = bind::bind(&path, GROUP_MAY_CONNECT, Some(group))?;
-    keeper.keep(&ListenerName::of(&path, None, file), &listener);
-    Ok(listener)
+    Ok(socket)
 }
 
 fn serve_on(listener: std::os::unix::net::UnixListener) -> Result<UnixListener, ServeError> {
-    UnixListener::from_std(listener).map_err(|source| ServeError::Start { what: "listening", source })
+    started("listening", UnixListener::from_std(listener))
 }
 
-fn check_state_directory(path: &std::path::Path) -> Result<(), ServeError> {
+fn started<T>(what: &'static str, result: io::Result<T>) -> Result<T, ServeError> {
+    result.map_err(|source| ServeError::Start { what, source })
+}
+
+fn check_state_directory(path: &Path) -> Result<(), ServeError> {
     let mode = disk::directory_mode(path)?;
     if mode & OTHERS_WRITE != 0 {
         return Err(ServeError::StateDirectory { path: path.to_owned(), mode });
@@ -349,7 +340,7 @@ fn check_state_directory(path: &std::path::Path) -> Result<(), ServeError> {
     Ok(())
 }
 
-fn lock<T>(lock: Option<T>, path: &std::path::Path) -> Result<T, ServeError> {
+fn lock<T>(lock: Option<T>, path: &Path) -> Result<T, ServeError> {
     lock.ok_or_else(|| ServeError::InUse(path.to_owned()))
 }
 

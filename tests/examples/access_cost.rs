@@ -4,7 +4,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use miosa_tests::Publisher;
@@ -43,7 +43,7 @@ fn main() {
     drop(std::fs::remove_dir_all(folder));
 }
 
-fn start(folder: &PathBuf, enabled: &str) -> LoneHost {
+fn start(folder: &Path, enabled: &str) -> LoneHost {
     let mut publisher = Publisher::new("host_1");
     let mut host = LoneHost::enroll(folder, &mut publisher);
     let config = host.path("miosad.toml");

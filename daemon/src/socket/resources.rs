@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::bind::{self, BindError, SocketFile};
+use super::bind::BindError;
 use super::home::{HomeError, Homes};
 use super::server::Server;
 use super::session::{self, Socket, Sources};
@@ -27,7 +27,7 @@ use crate::disk::DiskError;
 use crate::failure::in_one_line;
 use crate::intake::Shared;
 use crate::layout::RuntimeDir;
-use crate::manager::{Inherited, Keeper, KeeperReport, ListenerName};
+use crate::manager::{KeeperReport, Listener, ListenerName, Listeners};
 
 /// The sockets of all resources.
 pub(crate) struct ResourceSockets {
@@ -39,9 +39,8 @@ pub(crate) struct ResourceSockets {
     failed: BTreeSet<ResourceId>,
     report: watch::Sender<Arc<SocketReport>>,
     register: Register,
-    /// From the process before this one; empty once a state tells which of them are of use.
-    inherited: Inherited,
-    keeper: Keeper,
+    /// Those of the process before this one are held until a state tells which of them are of use.
+    listeners: Listeners,
     is_short_of_room: bool,
     shared: Shared,
 }
@@ -67,8 +66,7 @@ enum SocketError {
 }
 
 impl ResourceSockets {
-    /// No sockets yet, in a directory that is made or taken over. Listeners that are `inherited` are
-    /// used where they fit; `keeper` is given all that are made.
+    /// No sockets yet, in a directory that is made or taken over.
     pub(crate) fn new(
         directory: RuntimeDir,
         runtime: Handle,
@@ -76,8 +74,7 @@ impl ResourceSockets {
         shared: Shared,
         report: watch::Sender<Arc<SocketReport>>,
         register: Register,
-        inherited: Inherited,
-        keeper: Keeper,
+        listeners: Listeners,
     ) -> Result<Self, DiskError> {
         Homes(&directory).prepare()?;
         let (current, access) = (Arc::clone(&shared.current), shared.access.clone());
@@ -91,8 +88,7 @@ impl ResourceSockets {
             failed: BTreeSet::new(),
             report,
             register,
-            inherited,
-            keeper,
+            listeners,
             is_short_of_room: false,
             shared,
         })
@@ -125,7 +121,7 @@ impl ResourceSockets {
             }
             self.register.forget(&id);
             Homes(&self.directory).remove(&id, &self.shared);
-            self.keeper.let_go(socket.name.borrow());
+            self.listeners.keeper().let_go(socket.name.borrow());
         }
         for id in std::mem::take(&mut self.failed) {
             if !next.records().resources.contains_key(&id) {
@@ -148,7 +144,7 @@ impl ResourceSockets {
             });
             report.insert(id.clone(), served);
         }
-        let unused = self.inherited.close_rest(&self.keeper);
+        let unused = self.listeners.close_unused();
         if unused > 0 {
             tracing::info!(
                 event = "listeners_closed",
@@ -163,16 +159,17 @@ impl ResourceSockets {
     /// Has those listeners kept that there was no room for.
     fn keep_more(&mut self) {
         let mut unkept = 0_usize;
+        let keeper = self.listeners.keeper();
         for socket in self.open.values_mut() {
             if let Some(listener) = &socket.unkept {
-                if self.keeper.keep(&socket.name, listener) {
+                if keeper.keep(&socket.name, listener) {
                     socket.unkept = None;
                 } else {
                     unkept = unkept.saturating_add(1);
                 }
             }
         }
-        let KeeperReport { room, .. } = self.keeper.report();
+        let KeeperReport { room, .. } = keeper.report();
         self.shared.ledger.set_unkept(unkept);
         if unkept > 0 && !std::mem::replace(&mut self.is_short_of_room, true) {
             let message = format!(
@@ -188,20 +185,11 @@ impl ResourceSockets {
         let Resource { id, tenant_id, .. } = resource;
         Homes(&self.directory).make(id, tenant_id, &self.shared)?;
         let path = self.directory.resource_socket(id);
-        let name_of = |file| ListenerName::of(&path, Some(tenant_id), file);
-        let (listener, file, unkept) = match SocketFile::at(&path) {
-            Some(file) if let Some(listener) = self.inherited.take(&name_of(file), &path) => {
-                self.keeper.is_kept(&name_of(file));
-                (listener, file, None)
-            }
-            _ => {
-                let (listener, file) = bind::bind(&path, ANYBODY_MOUNTED, None)?;
-                // Without a descriptor to spare it is served all the same.
-                let unkept = listener.try_clone().ok();
-                (listener, file, unkept)
-            }
-        };
-        let (served, name) = (self.serve(resource, listener), name_of(file));
+        let opened = self.listeners.open(&path, Some(tenant_id), ANYBODY_MOUNTED, None)?;
+        let Listener { socket, name, file, is_kept } = opened;
+        // Without a descriptor to spare it is served all the same.
+        let unkept = if is_kept { None } else { socket.try_clone().ok() };
+        let served = self.serve(resource, socket);
         let task = served.map_err(|source| BindError::Refused { path, source })?;
         self.register.expect(id, file);
         self.open.insert(id.clone(), OpenSocket { tenant: tenant_id.clone(), task, name, unkept });
