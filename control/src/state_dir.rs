@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
+use nix::unistd::{User, geteuid};
 use zeroize::Zeroizing;
 
 use crate::at_rest::{AtRestError, MasterKey};
@@ -17,6 +18,12 @@ pub(crate) enum StateDirError {
     /// The directory can't be made.
     #[error("cannot make the state directory {path}")]
     Make { path: PathBuf, source: io::Error },
+    /// What root makes there, the service could not use.
+    #[error(
+        "cannot use {path} as root: it is another user's, who could not read what this would write there; \
+         run it as that user: runuser -u {user} -- miosa-control …"
+    )]
+    OtherOwner { path: PathBuf, user: String },
     /// A file can't be read.
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
@@ -37,13 +44,21 @@ pub(crate) enum StateDirError {
     NoRandomness(#[from] NoRandomness),
 }
 
-/// Makes the directory, open to its owner only, unless it is there.
+/// Makes the directory, open to its owner only, unless it is there. Root may use root's only: a side
+/// file of `SQLite` that root made would stop a service that is not root.
 pub(crate) fn prepare(dir: &Path) -> Result<(), StateDirError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .map_err(|source| StateDirError::Make { path: dir.to_owned(), source })
+        .map_err(|source| StateDirError::Make { path: dir.to_owned(), source })?;
+    let owner = dir.metadata().map_err(|source| StateDirError::Read { path: dir.to_owned(), source })?.uid();
+    if geteuid().is_root() && owner != 0 {
+        let user =
+            User::from_uid(owner.into()).ok().flatten().map_or_else(|| owner.to_string(), |user| user.name);
+        return Err(StateDirError::OtherOwner { path: dir.to_owned(), user });
+    }
+    Ok(())
 }
 
 /// Makes an empty file, open to its owner only, unless it is there. `SQLite` gives its side files
@@ -116,6 +131,18 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn root_leaves_the_directory_of_another_user_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        prepare(dir.path()).unwrap();
+        if !geteuid().is_root() {
+            return;
+        }
+        std::os::unix::fs::chown(dir.path(), Some(65_534), None).unwrap();
+        let error = prepare(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("as root") && error.contains("runuser -u nobody -- "), "{error}");
+    }
 
     #[test]
     fn the_master_key_is_made_once_private_and_read_again() {
