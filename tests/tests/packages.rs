@@ -218,6 +218,19 @@ fn what_is_purged_never_leads_elsewhere() {
 }
 
 #[test]
+fn a_disk_of_its_own_for_the_state_is_emptied_and_the_purge_goes_through() {
+    let chroot = with_packages();
+    let said = chroot.run(
+        "for folder in miosa miosa-control; do
+            mount -t tmpfs tmpfs /var/lib/$folder && mkdir /var/lib/$folder/cache && echo key >/var/lib/$folder/a.key
+        done
+        dpkg --purge miosad miosa-control && find /var/lib/miosa /var/lib/miosa-control -mindepth 1",
+    );
+    assert!(!said.contains("key\n") && !said.contains("cache\n"), "{said}");
+    assert!(!chroot.run("dpkg --get-selections").contains("miosa-control"), "{said}");
+}
+
+#[test]
 fn man_has_nothing_to_warn_of_in_the_manual_pages() {
     for package in packages() {
         let tree = extracted(&package);
