@@ -46,7 +46,8 @@ pub struct Limits {
     /// `idle_seconds`: from a connection's start, or from its last answer, to the end of a request's
     /// head. Default 10.
     pub idle: Duration,
-    /// `write_seconds`: from the moment a client stops reading its answer. Default 10.
+    /// `write_seconds`: for a client to take an answer, from its first byte to its last, however it reads.
+    /// Default 10.
     pub write: Duration,
 }
 

@@ -185,6 +185,19 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_is_read_a_little_at_a_time_has_no_more_time() {
+        let (pace, mut vigil) = (Pace::default(), Vigil::default());
+        pace.begin_answering();
+        pace.begin_writing();
+        let reads_on = |_: &usize| {
+            pace.begin_piece();
+            pace.count_written(1_000);
+            !PATIENCE.is_over(&mut vigil, &pace)
+        };
+        assert_eq!((0..100).take_while(reads_on).count(), 4);
+    }
+
+    #[test]
     fn an_answer_that_takes_long_to_make_is_waited_for() {
         let pace = Pace::default();
         pace.begin_answering();
