@@ -12,4 +12,4 @@ pub use inherited::Inherited;
 pub(crate) use keeper::{Keeper, KeeperReport};
 pub(crate) use listeners::{Listener, Listeners};
 pub(crate) use name::ListenerName;
-pub(crate) use notices::{begin_reload, pulse, ready, stopping};
+pub(crate) use notices::{begin_reload, pulse, ready, starting, stopping};

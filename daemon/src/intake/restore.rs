@@ -17,6 +17,7 @@ use crate::generation::{Content, Source};
 use crate::host::HostFile;
 use crate::layout::StateDir;
 use crate::ledger::LastRefusal;
+use crate::manager;
 use crate::trust_store::TrustStore;
 
 /// The state directory itself is not usable.
@@ -159,7 +160,11 @@ impl Intake {
             self.set_aside_file(path, "unknown_file", "this daemon never wrote it");
         }
         let mut chain = Chain { is_in_doubt, ..Chain::default() };
-        for path in &contents.updates {
+        for (read, path) in (1_u64..).zip(&contents.updates) {
+            // Each costs as much as the state is large: the most there may be take minutes.
+            if read.is_multiple_of(TELL_AFTER) {
+                manager::starting();
+            }
             if let Err(refused) = self.extend(&mut chain, path, now) {
                 self.put_away(&mut chain, path, &refused);
             }
@@ -294,3 +299,6 @@ impl Intake {
 fn name_at_start(refused: &Refused) -> &'static str {
     if matches!(refused, Refused::Disk(_)) { "unreadable" } else { refused.name() }
 }
+
+/// A start tells the service manager after so many updates that it goes on.
+const TELL_AFTER: u64 = 32;

@@ -11,6 +11,11 @@ pub(crate) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// The start is under way: from here on it has as long again as it should take.
+pub(crate) fn starting() {
+    tell(&[NotifyState::ExtendTimeoutUsec(START_STEP_USEC)]);
+}
+
 /// The configuration is being read anew; [`ready`] ends that.
 pub(crate) fn begin_reload() {
     match NotifyState::monotonic_usec_now() {
@@ -62,3 +67,6 @@ fn tell(notices: &[NotifyState<'_>]) {
 }
 
 const STATUS_PERIOD: Duration = Duration::from_secs(10);
+
+/// `TimeoutStartSec=` of the unit, in microseconds.
+const START_STEP_USEC: u32 = 60_000_000;

@@ -223,6 +223,32 @@ fn the_service_manager_is_told_of_a_reload_and_of_its_end() {
 }
 
 #[test]
+fn a_start_with_many_updates_to_take_up_tells_the_service_manager_that_it_goes_on() {
+    let folder = tempfile::Builder::new().prefix("miosa-reload-").tempdir().unwrap();
+    let manager = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut host = Serving::enrolled(folder, "");
+    host.host.start_as(host.command());
+    let mut last = host.publisher.full(1);
+    assert_eq!(host.host.push(&last).unwrap().status, 200);
+    for version in 2..=40 {
+        last = host.publisher.incremental(version, &last);
+        assert_eq!(host.host.push(&last).unwrap().status, 200);
+    }
+    host.host.stop();
+    let mut serve = host.command();
+    serve.env("NOTIFY_SOCKET", host.folder.path().join("notify"));
+    host.host.start_as(serve);
+    let mut said = String::new();
+    while !said.contains("READY=1") {
+        let mut bytes = [0; 4096];
+        let length = manager.recv(&mut bytes).unwrap();
+        said.push_str(&String::from_utf8_lossy(&bytes[..length]));
+    }
+    assert!(said.contains("EXTEND_TIMEOUT_USEC=60000000\n"), "{said}");
+}
+
+#[test]
 fn a_trust_document_that_is_dropped_in_is_in_force_without_a_restart() {
     let mut host = Serving::with("");
     let pid = host.host.serve().pid();
