@@ -115,6 +115,10 @@ impl Server {
         poll_fn(|context| {
             for _ in 0..seat.pieces_now() {
                 match bells.next() {
+                    Some(DOOR) if !seat.may_let_in() => {
+                        bell.wake_by_ref();
+                        break;
+                    }
                     Some(DOOR) => {
                         if door.as_mut().poll(&mut Context::from_waker(&bell)).is_ready() {
                             return Poll::Ready(());

@@ -3,14 +3,18 @@
 //! are: a single piece among all of them, then whatever arrived meanwhile, then the next one's. Only who
 //! is crowded alone does several.
 //!
-//! So whoever asks one thing at a time waits for one piece of one crowded socket, and for a few of each
-//! other that is not crowded, however many sockets are and whatever is done to them.
+//! To let clients in takes a turn too, for it costs several times what an answer does: at once if nobody
+//! has had one since the runtime last looked, else in line.
+//!
+//! So whoever asks one thing at a time on an open connection waits for one turn of one socket, and for a few
+//! pieces of what is asked on the open connections of each other that is not crowded, however many sockets
+//! are and whatever is done to them.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use tokio::runtime::Handle;
 use tokio::task::yield_now;
@@ -23,6 +27,8 @@ pub(crate) struct Turns(Arc<Mutex<Line>>);
 #[derive(Default)]
 struct Line {
     waiting: VecDeque<Arc<Waiting>>,
+    /// Whether somebody has had the turn since the runtime last looked for what has arrived.
+    is_taken: bool,
     /// Who calls them, while there is nobody to call.
     caller: Option<Waker>,
 }
@@ -37,6 +43,8 @@ struct Waiting {
 pub(super) struct Seat {
     turns: Turns,
     waiting: Option<Arc<Waiting>>,
+    /// Whether it is its turn.
+    is_called: bool,
 }
 
 impl Turns {
@@ -48,25 +56,20 @@ impl Turns {
     }
 
     pub(super) fn seat(&self) -> Seat {
-        Seat { turns: self.clone(), waiting: None }
+        Seat { turns: self.clone(), waiting: None, is_called: false }
     }
 
     /// Yielding makes the runtime look for what has arrived, and run that first: so what arrives waits
     /// for the one that was called, and for no other.
     async fn call_one_after_another(self) {
         loop {
-            let next = poll_fn(|context| {
-                let mut line = self.line();
-                let next = line.waiting.pop_front().map(|next| (next, line.waiting.is_empty()));
-                if next.is_none() {
-                    line.caller = Some(context.waker().clone());
-                }
-                next.map_or(Poll::Pending, Poll::Ready)
-            });
-            let (next, is_alone) = next.await;
-            next.pieces.store(if is_alone { ALONE } else { 1 }, Ordering::Release);
-            next.task.wake_by_ref();
+            let next = poll_fn(|context| self.line().poll_next(context)).await;
+            if let Some((next, is_alone)) = next {
+                next.pieces.store(if is_alone { ALONE } else { 1 }, Ordering::Release);
+                next.task.wake_by_ref();
+            }
             yield_now().await;
+            self.line().is_taken = false;
         }
     }
 
@@ -75,16 +78,53 @@ impl Turns {
     }
 }
 
+impl Line {
+    /// Who is to be called, and whether alone; or nobody before the next look, for one who let clients in
+    /// had the turn.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<(Arc<Waiting>, bool)>> {
+        if self.is_taken && !self.waiting.is_empty() {
+            return Poll::Ready(None);
+        }
+        let next = self.waiting.pop_front();
+        self.is_taken = next.is_some();
+        let Some(next) = next else {
+            self.caller = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        Poll::Ready(Some((next, self.waiting.is_empty())))
+    }
+}
+
 impl Seat {
     /// How many pieces the socket may do now: none while it stands in line, one when it was called, more if
     /// nobody else stood there, a few when it did not either.
     pub(super) fn pieces_now(&mut self) -> usize {
+        self.is_called = false;
         let Some(waiting) = &self.waiting else { return FEW };
         let pieces = waiting.pieces.load(Ordering::Acquire);
         if pieces > 0 {
-            self.waiting = None;
+            (self.waiting, self.is_called) = (None, true);
         }
         pieces
+    }
+
+    /// Whether it may let clients in now, which is a turn; if not, it may when it is called.
+    pub(super) fn may_let_in(&mut self) -> bool {
+        if self.is_called {
+            return true;
+        }
+        let mut line = self.turns.line();
+        if line.is_taken || !line.waiting.is_empty() {
+            return false;
+        }
+        line.is_taken = true;
+        // Runs after all that arrived together with these clients, and gives the turn away anew.
+        let caller = line.caller.take();
+        drop(line);
+        if let Some(caller) = caller {
+            caller.wake();
+        }
+        true
     }
 
     /// Whether it waits to be called.
@@ -153,6 +193,65 @@ mod tests {
                 seen.push(name);
             }
             assert_eq!(seen, "aabbccabcabcabc");
+        });
+    }
+
+    /// A task that lets so many in, notes each, and asks to let in the next as soon as it is looked at.
+    async fn reconnecting(turns: Turns, name: char, clients: usize, done: mpsc::Sender<char>) {
+        let mut seat = turns.seat();
+        for _ in 0..clients {
+            poll_fn(|context| {
+                if seat.pieces_now() > 0 && seat.may_let_in() {
+                    done.try_send(name).unwrap();
+                    return Poll::Ready(());
+                }
+                if !seat.is_in_line() {
+                    seat.line_up(context.waker());
+                }
+                Poll::Pending
+            })
+            .await;
+            yield_now().await;
+        }
+    }
+
+    #[test]
+    fn one_alone_lets_clients_in_at_once_and_of_many_one_between_two_looks() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let (done, mut order) = mpsc::channel(100);
+        let turns = Turns::on(runtime.handle());
+        runtime.block_on(async {
+            // The caller rests.
+            yield_now().await;
+            let mut alone = turns.seat();
+            for _ in 0..3 {
+                assert!(alone.pieces_now() > 0 && alone.may_let_in() && !alone.is_in_line());
+                assert!(!turns.seat().may_let_in(), "a second before the next look");
+                yield_now().await;
+            }
+            for name in ['a', 'b', 'c'] {
+                runtime.spawn(reconnecting(turns.clone(), name, 3, done.clone()));
+            }
+            drop(done);
+            let (mut seen, mut looks) = (String::new(), 0);
+            loop {
+                yield_now().await;
+                let before = seen.len();
+                let is_over = loop {
+                    match order.try_recv() {
+                        Ok(name) => seen.push(name),
+                        Err(mpsc::error::TryRecvError::Empty) => break false,
+                        Err(mpsc::error::TryRecvError::Disconnected) => break true,
+                    }
+                };
+                assert!(seen.len() <= before + 1, "{seen} after {before}");
+                looks += 1;
+                assert!(looks < 100, "{seen} only");
+                if is_over {
+                    break;
+                }
+            }
+            assert_eq!(seen, "abcabcabc");
         });
     }
 
