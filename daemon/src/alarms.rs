@@ -142,7 +142,7 @@ pub(crate) const ALARMS: &[Alarm] = &[
     alarm(
         "listeners_not_kept",
         "the service manager has no room for the listeners of all resources, so their clients are refused during a restart",
-        "raise FileDescriptorStoreMax= of miosad.service",
+        "raise FileDescriptorStoreMax= of miosad.service, and with systemd before 254 set Environment=FDSTORE= to the same number",
     ),
     alarm(
         "resource_directory_tampered",

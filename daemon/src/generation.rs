@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
 use bytes::Bytes;
-use miosa_injector::model::{ResourceId, RunId, TenantId};
+use miosa_injector::model::TenantId;
 use miosa_injector::{Moving, ResolveError, State};
 use miosa_snapshot::{Age, Digest, KeyId, OutOfScope, Signer, Statement, Trust, Verified};
+use tokio::sync::Semaphore;
 
-pub(crate) use answers::Built;
+pub(crate) use answers::{Asks, Built};
 
 use crate::age::{Aged, Freshness};
-use crate::generation::answers::Answers;
+use crate::generation::answers::{Answers, Turn};
 use crate::moment::span;
 
 /// The generation that is served now, if any.
@@ -152,7 +153,7 @@ impl Content {
     /// The state that `update` made, on top of `base`; a full one stands on nothing.
     pub(crate) fn new(state: State, update: &Verified, base: Option<&Self>) -> Self {
         let Statement { epoch, version, .. } = *update.statement();
-        let answers = Answers::for_resources(state.records().resources.keys(), epoch, version);
+        let answers = Answers::of_state(&state, epoch, version);
         let mut words = base.map(|base| base.words.clone()).unwrap_or_default();
         let mut word = Word::of(update, base.map(|base| &base.state).into_iter().chain([&state]));
         if let Some(earlier) = words.remove(&word.signer) {
@@ -162,22 +163,66 @@ impl Content {
         Self { state, epoch, version, digest: update.digest(), words, answers }
     }
 
-    /// What a resource, or a run on it, starts with; built at the first call, the same bytes later.
-    pub(crate) fn answer(
-        &self,
-        resource: &ResourceId,
-        run: Option<&RunId>,
-    ) -> Result<Arc<Built>, ResolveError> {
-        self.answers.get_or_build(&self.state, resource, run)
+    /// What a resource, or a run on it, starts with: built at the first call, the same bytes later.
+    /// `None`: it may take long, and is to be had [in turn](Self::answer_in_turn).
+    pub(crate) fn answer(&self, asks: Asks<'_>) -> Result<Option<Arc<Built>>, ResolveError> {
+        self.answers.at_once(&self.state, asks)
     }
 
-    /// Why a resource, or a run on it, starts with that: JSON without a value.
-    pub(crate) fn explanation(
-        &self,
-        resource: &ResourceId,
-        run: Option<&RunId>,
+    /// Why it starts with that: JSON without a value. `None` as above.
+    pub(crate) fn explanation(&self, asks: Asks<'_>) -> Result<Option<Bytes>, ResolveError> {
+        self.answers.explained_at_once(&self.state, asks)
+    }
+
+    /// The answer of a resource with a large environment, built away from the thread that serves all.
+    pub(crate) async fn answer_in_turn(
+        self: &Arc<Self>,
+        asks: Asks<'_>,
+        workshop: &Workshop,
+    ) -> Result<Arc<Built>, ResolveError> {
+        workshop.make(self, asks, Answers::in_turn).await
+    }
+
+    /// Its explanation.
+    pub(crate) async fn explanation_in_turn(
+        self: &Arc<Self>,
+        asks: Asks<'_>,
+        workshop: &Workshop,
     ) -> Result<Bytes, ResolveError> {
-        self.answers.get_or_explain(&self.state, resource, run)
+        workshop.make(self, asks, Answers::explained_in_turn).await
+    }
+}
+
+/// Where answers are built that take long: one at a time, and none of one resource before one of
+/// another that waits longer.
+#[derive(Clone)]
+pub(crate) struct Workshop(Arc<Semaphore>);
+
+impl Default for Workshop {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+impl Workshop {
+    async fn make<T: Send + 'static>(
+        &self,
+        content: &Arc<Content>,
+        asks: Asks<'_>,
+        build: fn(&Answers, &State, Asks<'_>, Turn) -> Result<T, ResolveError>,
+    ) -> Result<T, ResolveError> {
+        let gone = || ResolveError::ResourceNotFound(asks.resource.clone());
+        let turn = content.answers.turn(asks).await.ok_or_else(gone)?;
+        let bench = Arc::clone(&self.0).acquire_owned().await.map_err(|_never_closed| gone())?;
+        let content = Arc::clone(content);
+        let (tenant, resource, run) = (asks.tenant.clone(), asks.resource.clone(), asks.run.cloned());
+        let built = tokio::task::spawn_blocking(move || {
+            let _until_it_is_done = bench;
+            let asks = Asks { tenant: &tenant, resource: &resource, run: run.as_ref() };
+            build(&content.answers, &content.state, asks, turn)
+        });
+        // Only the end of the runtime ends it early, and then nobody waits for the answer.
+        built.await.unwrap_or_else(|_ended| Err(gone()))
     }
 }
 

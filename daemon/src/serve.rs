@@ -271,7 +271,7 @@ impl Daemon {
         tokio::select! {
             () = stop.requested() => {}
             never = reload.run(&mut serving) => match never {},
-            () = manager::pulse(|| reporter.in_short()) => {}
+            () = manager::pulse(operators.handle().clone(), || reporter.in_short()) => {}
             () = watched.watch() => {}
         }
         manager::stopping();

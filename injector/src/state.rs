@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::{EnvMap, EnvName, SecretValue};
 use crate::model::{
     Profile, ProfileId, Resource, ResourceId, Run, RunId, Scope, TenantId, Variable, VariableId,
 };
@@ -87,6 +88,29 @@ impl State {
         &self.records
     }
 
+    /// For each resource an upper bound, in bytes, of the names and values that it, or any run on it, can
+    /// start with. What an answer costs to make grows with that.
+    #[must_use]
+    pub fn weights(&self) -> BTreeMap<&ResourceId, usize> {
+        let Records { variables, profiles, resources, runs } = &self.records;
+        let mut of_tenant: BTreeMap<&TenantId, usize> = BTreeMap::new();
+        for variable in variables.values() {
+            add(of_tenant.entry(&variable.tenant_id).or_default(), weight(&variable.name, &variable.value));
+        }
+        for profile in profiles.values() {
+            add(of_tenant.entry(&profile.tenant_id).or_default(), weight_of(&profile.env));
+        }
+        let heaviest_run = |id: &ResourceId| {
+            let runs = self.runs_of.get(id).into_iter().flatten().filter_map(|run| runs.get(run));
+            runs.map(|run| weight_of(&run.env)).max().unwrap_or(0)
+        };
+        let of_resource = |resource: &Resource| {
+            let of_tenant = of_tenant.get(&resource.tenant_id).copied().unwrap_or(0);
+            of_tenant.saturating_add(weight_of(&resource.env)).saturating_add(heaviest_run(&resource.id))
+        };
+        resources.iter().map(|(id, resource)| (id, of_resource(resource))).collect()
+    }
+
     /// The tenants whose records these are; one stands here as often as it has records.
     pub fn tenants(&self) -> impl Iterator<Item = &TenantId> {
         let Records { variables, profiles, resources, runs: _ } = &self.records;
@@ -107,3 +131,18 @@ impl State {
         ids.into_iter().flatten().filter_map(|id| self.records.variables.get(id))
     }
 }
+
+fn weight_of(env: &EnvMap) -> usize {
+    env.iter().map(|(name, value)| weight(name, value)).fold(0, usize::saturating_add)
+}
+
+fn weight(name: &EnvName, value: &SecretValue) -> usize {
+    name.as_str().len().saturating_add(value.size()).saturating_add(OVERHEAD)
+}
+
+fn add(sum: &mut usize, weight: usize) {
+    *sum = sum.saturating_add(weight);
+}
+
+/// What a variable costs besides its bytes.
+const OVERHEAD: usize = 64;

@@ -217,7 +217,7 @@ pub(super) fn limits(patient: &Patient) -> Vec<Finding> {
             format!(
                 "{unkept} listeners found no room among {room}, so their clients are refused during a restart"
             ),
-            "raise FileDescriptorStoreMax= of miosad.service and restart it",
+            "raise FileDescriptorStoreMax= of miosad.service (with systemd before 254, Environment=FDSTORE= too) and restart it",
         ),
     });
     findings

@@ -16,7 +16,7 @@ use super::*;
 use crate::clock::stepped::Hands;
 use crate::disk;
 use crate::floor::GROUND;
-use crate::generation::Unservable;
+use crate::generation::{Asks, Unservable, Workshop};
 use crate::host::HostFile;
 use crate::layout::StateDir;
 use crate::publisher::{Publisher, resource, resources};
@@ -102,7 +102,12 @@ impl World {
     fn greeting(&self) -> Result<String, Unservable> {
         let current = self.shared.current.load();
         let (generation, aged) = Generation::servable(current.as_ref(), self.shared.clock.boot_ms())?;
-        let built = generation.content.answer(&"sbx-1".parse().unwrap(), None).unwrap();
+        let resource = "sbx-1".parse().unwrap();
+        let tenant = &generation.content.state.records().resources[&resource].tenant_id;
+        let asks = Asks { tenant, resource: &resource, run: None };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let in_turn = || runtime.block_on(generation.content.answer_in_turn(asks, &Workshop::default()));
+        let built = generation.content.answer(asks).unwrap().unwrap_or_else(|| in_turn().unwrap());
         let body = built.body(generation.moving(aged)).concat();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         Ok(body["env"]["GREETING"].as_str().unwrap().to_owned())

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// All that could fail at a start has not.
@@ -29,12 +30,12 @@ pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("finishing answers in progress")]);
 }
 
-/// Tells now and then that the event loop turns, which is what the watchdog of the unit waits for, and
+/// Tells now and then that the event loop turns, and that of the `operators`, which is what the watchdog of the unit waits for, and
 /// how the daemon fares, when that has changed. Never returns.
 ///
-/// The event loop is all that it vouches for: an intake that hangs on a broken disk is an alarm, and no
+/// These are all that it vouches for: an intake that hangs on a broken disk is an alarm, and no
 /// reason to end a process that goes on serving what it holds.
-pub(crate) async fn pulse(status: impl Fn() -> String) {
+pub(crate) async fn pulse(operators: Handle, status: impl Fn() -> String) {
     let watchdog = sd_notify::watchdog_enabled();
     let period = watchdog.map_or(STATUS_PERIOD, |patience| STATUS_PERIOD.min(beat_of(patience)));
     let mut beats = interval(period);
@@ -42,6 +43,7 @@ pub(crate) async fn pulse(status: impl Fn() -> String) {
     let mut told = String::new();
     loop {
         beats.tick().await;
+        let _turned = operators.spawn(async {}).await;
         let now = status();
         let is_news = now != told;
         // A service manager that does not read would block who tells it, and must not block answers.

@@ -4,7 +4,6 @@
 
 use std::borrow::Borrow as _;
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::ready;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
@@ -21,10 +20,11 @@ use tokio::time::timeout;
 use super::bind::BindError;
 use super::home::{HomeError, Homes};
 use super::server::Server;
-use super::session::{self, Socket, Sources};
+use super::session::{Socket, Sources, Visit};
 use super::tampering::Register;
 use crate::disk::DiskError;
 use crate::failure::in_one_line;
+use crate::generation::Workshop;
 use crate::intake::Shared;
 use crate::layout::RuntimeDir;
 use crate::manager::{KeeperReport, Listener, ListenerName, Listeners};
@@ -78,7 +78,8 @@ impl ResourceSockets {
     ) -> Result<Self, DiskError> {
         Homes(&directory).prepare()?;
         let (current, access) = (Arc::clone(&shared.current), shared.access.clone());
-        let sources = Sources { current, clock: shared.clock.clone(), access };
+        let (clock, workshop) = (shared.clock.clone(), Workshop::default());
+        let sources = Sources { current, clock, access, workshop };
         Ok(Self {
             directory,
             runtime,
@@ -174,7 +175,8 @@ impl ResourceSockets {
         if unkept > 0 && !std::mem::replace(&mut self.is_short_of_room, true) {
             let message = format!(
                 "the service manager keeps {room} listeners, and {unkept} more have no room: their clients are \
-                 refused while miosad restarts; raise FileDescriptorStoreMax="
+                 refused while miosad restarts; raise FileDescriptorStoreMax= of the unit, and with systemd before \
+                 254 set Environment=FDSTORE= to the same number"
             );
             self.shared.alarm("listeners_not_kept", &message);
         }
@@ -204,9 +206,9 @@ impl ResourceSockets {
         let socket = Socket::new(resource.tenant_id.clone(), resource.id.clone());
         let sources = self.sources.clone();
         let meet = move |stream: &UnixStream| {
-            let (socket, sources, visitor) =
-                (socket.clone(), sources.clone(), sources.access.visitor(stream));
-            move |request| ready(session::answer(&socket, &sources, &visitor, request))
+            let visitor = sources.access.visitor(stream);
+            let visit = Arc::new(Visit::new(socket.clone(), sources.clone(), visitor));
+            move |request| Arc::clone(&visit).answer(request)
         };
         Ok(self.runtime.spawn(self.server.clone().run_for_each(listener, meet)))
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::body::Body;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
 use hyper::{HeaderMap, Request, StatusCode};
@@ -13,7 +14,7 @@ use super::reply::{self, Reply};
 use super::request::{Rejection, check_plain_get, query};
 use crate::access::{AccessLog, Given, Tally, Visitor};
 use crate::clock::Clock;
-use crate::generation::{Built, Current, Generation, Unservable};
+use crate::generation::{Asks, Built, Current, Generation, Unservable, Workshop};
 
 /// All that the sockets of all resources answer from.
 #[derive(Clone)]
@@ -21,61 +22,97 @@ pub(crate) struct Sources {
     pub(crate) current: Arc<Current>,
     pub(crate) clock: Clock,
     pub(crate) access: AccessLog,
+    pub(crate) workshop: Workshop,
 }
 
 /// Whose socket it is.
 #[derive(Clone)]
 pub(crate) struct Socket {
-    resource: Arc<ResourceId>,
+    of: Arc<(TenantId, ResourceId)>,
     refusals: Arc<Tally>,
+}
+
+/// One connection, from the first request to the last.
+pub(crate) struct Visit {
+    socket: Socket,
+    sources: Sources,
+    visitor: Visitor,
 }
 
 impl Socket {
     pub(crate) fn new(tenant: TenantId, resource: ResourceId) -> Self {
-        let refusals = Arc::new(Tally::of_refusals(tenant, resource.clone()));
-        Self { resource: Arc::new(resource), refusals }
+        let refusals = Arc::new(Tally::of_refusals(tenant.clone(), resource.clone()));
+        Self { of: Arc::new((tenant, resource)), refusals }
     }
 }
 
-/// Answers a request of `visitor` that came in by a resource's socket.
-pub(crate) fn answer<B: Body>(
-    socket: &Socket,
-    sources: &Sources,
-    visitor: &Visitor,
-    request: Request<B>,
-) -> Reply {
-    resolved(&socket.resource, sources, visitor, request).unwrap_or_else(|reason| {
-        let given = Given::Refusal(reason.code());
-        sources.access.note(&socket.refusals, visitor, given, sources.clock.boot_ms());
-        Reply::from(reason)
-    })
-}
+impl Visit {
+    pub(crate) fn new(socket: Socket, sources: Sources, visitor: Visitor) -> Self {
+        Self { socket, sources, visitor }
+    }
 
-fn resolved<B: Body>(
-    resource: &ResourceId,
-    sources: &Sources,
-    visitor: &Visitor,
-    request: Request<B>,
-) -> Result<Reply, NoAnswer> {
-    let asked = Asked::read(&request)?;
-    let current = sources.current.load();
-    let boot_ms = sources.clock.boot_ms();
-    let (generation, aged) = Generation::servable(current.as_ref(), boot_ms)?;
-    match asked.what {
-        What::Resolve => {
-            let built = generation.content.answer(resource, asked.run.as_ref())?;
-            if knows(&request, built.etag()) {
-                sources.access.note(built.tally(), visitor, Given::Unchanged, boot_ms);
-                return Ok(not_modified(&built));
+    /// Answers a request that came in by the resource's socket.
+    pub(crate) async fn answer<B: Body>(self: Arc<Self>, request: Request<B>) -> Reply {
+        self.resolved(request).await.unwrap_or_else(|reason| {
+            let given = Given::Refusal(reason.code());
+            let Self { socket, sources, visitor } = &*self;
+            sources.access.note(&socket.refusals, visitor, given, sources.clock.boot_ms());
+            Reply::from(reason)
+        })
+    }
+
+    async fn resolved<B: Body>(&self, request: Request<B>) -> Result<Reply, NoAnswer> {
+        let asked = Asked::read(&request)?;
+        let headers = request.into_parts().0.headers;
+        match self.at_once(&asked, headers)? {
+            Ok(reply) => Ok(reply),
+            Err(headers) => self.in_turn(&asked, headers).await,
+        }
+    }
+
+    /// The answer; or the headers again, if it has to be built and that may take long.
+    fn at_once(&self, asked: &Asked, headers: HeaderMap) -> Result<Result<Reply, HeaderMap>, NoAnswer> {
+        let current = self.sources.current.load();
+        let (generation, aged) = Generation::servable(current.as_ref(), self.sources.clock.boot_ms())?;
+        let content = &generation.content;
+        Ok(match asked.what {
+            What::Resolve => match content.answer(self.asks(asked))? {
+                Some(built) => Ok(self.give(&built, generation.moving(aged), headers)),
+                None => Err(headers),
+            },
+            What::Explain => content.explanation(self.asks(asked))?.map(explained).ok_or(headers),
+        })
+    }
+
+    async fn in_turn(&self, asked: &Asked, headers: HeaderMap) -> Result<Reply, NoAnswer> {
+        let current = self.sources.current.generation();
+        let (generation, aged) = Generation::servable(current.as_ref(), self.sources.clock.boot_ms())?;
+        let (content, workshop, asks) = (&generation.content, &self.sources.workshop, self.asks(asked));
+        Ok(match asked.what {
+            What::Resolve => {
+                let built = content.answer_in_turn(asks, workshop).await?;
+                self.give(&built, generation.moving(aged), headers)
             }
-            sources.access.note(built.tally(), visitor, Given::Whole, boot_ms);
-            Ok(whole(&built, generation.moving(aged), request.into_parts().0.headers))
-        }
-        What::Explain => {
-            let explanation = generation.content.explanation(resource, asked.run.as_ref())?;
-            Ok(reply::bytes(StatusCode::OK, "application/json", explanation))
-        }
+            What::Explain => explained(content.explanation_in_turn(asks, workshop).await?),
+        })
     }
+
+    fn asks<'a>(&'a self, asked: &'a Asked) -> Asks<'a> {
+        let (tenant, resource) = &*self.socket.of;
+        Asks { tenant, resource, run: asked.run.as_ref() }
+    }
+
+    fn give(&self, built: &Built, moving: Moving, headers: HeaderMap) -> Reply {
+        let Self { sources, visitor, .. } = self;
+        let is_known = knows(&headers, built.etag());
+        let given = if is_known { Given::Unchanged } else { Given::Whole };
+        sources.access.note(built.tally(), visitor, given, sources.clock.boot_ms());
+        if is_known { not_modified(built) } else { whole(built, moving, headers) }
+    }
+}
+
+fn explained(explanation: Bytes) -> Reply {
+    reply::bytes(StatusCode::OK, "application/json", explanation)
 }
 
 /// What a request asks for.
@@ -104,8 +141,8 @@ impl Asked {
 }
 
 /// Whether the client has this content already (RFC 9110 §13.1.2; the comparison is the weak one).
-fn knows<B>(request: &Request<B>, etag: &HeaderValue) -> bool {
-    request.headers().get_all(IF_NONE_MATCH).iter().any(|known| {
+fn knows(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    headers.get_all(IF_NONE_MATCH).iter().any(|known| {
         let tags = known.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         tags.map(|tag| tag.strip_prefix(b"W/").unwrap_or(tag))
             .any(|tag| tag == b"*" || tag == etag.as_bytes())

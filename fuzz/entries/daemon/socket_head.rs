@@ -11,11 +11,11 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use miosa_injector::model::RunId;
 
-use crate::access::{AccessLog, Visitor};
+use crate::access::Visitor;
 use crate::clock::Clock;
 use crate::settings::Limits;
 use crate::socket::server::protocol;
-use crate::socket::session::{Socket, Sources, answer};
+use crate::socket::session::{Socket, Sources, Visit};
 use crate::socket::stream::{LineEnds, PacedStream};
 
 /// Whatever is answered was asked for in exactly the way that this API is asked, as a second reader of the
@@ -38,14 +38,18 @@ pub fn run(data: &[u8]) {
 fn answers(first: &[u8], second: &[u8]) -> Vec<bool> {
     let seen = Rc::new(RefCell::new(Vec::new()));
     // With nothing to answer from, what is asked in order gets 503, and all else its refusal.
-    let sources = Sources { current: Arc::default(), clock: Clock::System, access: AccessLog::default() };
+    let (current, access, workshop) = Default::default();
+    let sources = Sources { current, clock: Clock::System, access, workshop };
     let socket = Socket::new("t1".parse().expect("an id"), "sbx-1".parse().expect("an id"));
-    let visitor = Visitor::default();
+    let visit = Arc::new(Visit::new(socket, sources, Visitor::default()));
     let noted = Rc::clone(&seen);
     let service = service_fn(move |request: Request<Incoming>| {
-        let reply = answer(&socket, &sources, &visitor, request);
-        noted.borrow_mut().push(reply.status() == StatusCode::SERVICE_UNAVAILABLE);
-        async { Ok::<_, Infallible>(reply) }
+        let (visit, noted) = (Arc::clone(&visit), Rc::clone(&noted));
+        async move {
+            let reply = visit.answer(request).await;
+            noted.borrow_mut().push(reply.status() == StatusCode::SERVICE_UNAVAILABLE);
+            Ok::<_, Infallible>(reply)
+        }
     });
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {

@@ -32,6 +32,12 @@ impl SecretValue {
         if value.contains('\0') { Err(ValueError) } else { Ok(Self(value)) }
     }
 
+    /// How many bytes it has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+
     /// The plaintext.
     #[must_use]
     pub fn expose(&self) -> &str {
