@@ -29,7 +29,7 @@ pub(crate) enum CommandError {
     #[error("{0}")]
     Usage(&'static str),
     /// Something named that is not there.
-    #[error("there is no {what} {name} that could be revoked")]
+    #[error("there is no {what} {name}, or it is revoked")]
     NotThere { what: &'static str, name: String },
     /// A name in use.
     #[error("a host named {0} exists; revoke it first or choose another name")]

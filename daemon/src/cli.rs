@@ -71,6 +71,14 @@ pub enum Command {
     Access(Access),
 }
 
+impl Command {
+    /// Whether it shows what a running `serve` says, or wrote, and no more.
+    #[must_use]
+    pub fn only_asks(&self) -> bool {
+        matches!(self, Self::Status(_) | Self::Resources(_) | Self::Explain(_) | Self::Access(_))
+    }
+}
+
 /// How to enroll.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("way").required(true).args(["control", "trust"])))]

@@ -33,6 +33,7 @@ pub(crate) struct Client {
     endpoint: Endpoint,
     tls: Option<TlsConnector>,
     connect: Duration,
+    answer: Duration,
     max_answer_bytes: usize,
 }
 
@@ -40,6 +41,7 @@ pub(crate) struct Client {
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     endpoint: Endpoint,
+    answer: Duration,
     max_answer_bytes: usize,
     _driver: JoinSet<()>,
 }
@@ -77,6 +79,7 @@ impl Client {
             endpoint: Endpoint::unix(path),
             tls: None,
             connect: CONNECT,
+            answer: ANSWER,
             max_answer_bytes: MAX_ANSWER_BYTES,
         }
     }
@@ -84,7 +87,7 @@ impl Client {
     /// A client of a control plane. `ca`: certificates (PEM) to trust instead of the system's.
     pub(crate) fn new(endpoint: Endpoint, ca: Option<&str>) -> Result<Self, TlsError> {
         let tls = matches!(endpoint.target, Target::Tls { .. }).then(|| connector(ca)).transpose()?;
-        Ok(Self { endpoint, tls, connect: CONNECT, max_answer_bytes: MAX_ANSWER_BYTES })
+        Ok(Self { endpoint, tls, connect: CONNECT, answer: ANSWER, max_answer_bytes: MAX_ANSWER_BYTES })
     }
 
     /// With so much time for each step of getting a connection, and so much room for an answer.
@@ -92,12 +95,17 @@ impl Client {
         Self { connect, max_answer_bytes, ..self }
     }
 
+    /// With so much time for each step of getting a connection and an answer.
+    pub(crate) fn within(self, limit: Duration) -> Self {
+        Self { connect: limit, answer: limit, ..self }
+    }
+
     /// Connects, with TLS where the endpoint has it.
     pub(crate) async fn connect(&self) -> Result<Connection, ClientError> {
         let failed = |source| ClientError::Connect { endpoint: self.endpoint.to_string(), source };
         let stream: Box<dyn Stream> = match &self.endpoint.target {
             Target::Unix(path) => Box::new(
-                self.within("connect", self.connect, UnixStream::connect(path)).await?.map_err(failed)?,
+                self.timed("connect", self.connect, UnixStream::connect(path)).await?.map_err(failed)?,
             ),
             Target::Loopback { host, port } => Box::new(self.dial(host, *port).await?),
             Target::Tls { name, host, port } => {
@@ -105,7 +113,7 @@ impl Client {
                 Box::new(self.secure(stream, name.clone()).await?)
             }
         };
-        let agreed = self.within("begin", self.connect, handshake(TokioIo::new(stream))).await?;
+        let agreed = self.timed("begin", self.connect, handshake(TokioIo::new(stream))).await?;
         let (sender, connection) = agreed.map_err(|source| self.exchange_failed(source))?;
         let mut driver = JoinSet::new();
         driver.spawn(async {
@@ -115,6 +123,7 @@ impl Client {
         Ok(Connection {
             sender,
             endpoint: self.endpoint.clone(),
+            answer: self.answer,
             max_answer_bytes: self.max_answer_bytes,
             _driver: driver,
         })
@@ -143,7 +152,7 @@ impl Client {
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, ClientError> {
-        let connected = self.within("connect", self.connect, TcpStream::connect((host, port))).await?;
+        let connected = self.timed("connect", self.connect, TcpStream::connect((host, port))).await?;
         let failed = |source| ClientError::Connect { endpoint: self.endpoint.to_string(), source };
         let stream = connected.map_err(failed)?;
         stream.set_nodelay(true).map_err(failed)?;
@@ -160,10 +169,10 @@ impl Client {
     ) -> Result<TlsStream<TcpStream>, ClientError> {
         let failed = |source| ClientError::Tls { endpoint: self.endpoint.to_string(), source };
         let tls = self.tls.as_ref().ok_or_else(|| failed(io::Error::other("no TLS was set up")))?;
-        self.within("agree on TLS", self.connect, tls.connect(name, stream)).await?.map_err(failed)
+        self.timed("agree on TLS", self.connect, tls.connect(name, stream)).await?.map_err(failed)
     }
 
-    async fn within<F: Future>(
+    async fn timed<F: Future>(
         &self,
         phase: &'static str,
         limit: Duration,
@@ -190,10 +199,10 @@ impl Connection {
 
     /// Sends a request and reads its answer to the end.
     pub(crate) async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
-        let (head, body) = self.send(request, ANSWER).await?.into_parts();
+        let (head, body) = self.send(request, self.answer).await?.into_parts();
         let limit = self.max_answer_bytes;
         let body = Limited::new(body, limit).collect();
-        let body = within(&self.endpoint, "finish its answer", ANSWER, body).await?;
+        let body = within(&self.endpoint, "finish its answer", self.answer, body).await?;
         let too_large = |_| ClientError::Body { endpoint: self.endpoint.to_string(), limit };
         Ok(Answer { status: head.status, body: body.map_err(too_large)?.to_bytes() })
     }
@@ -204,6 +213,11 @@ impl ClientError {
     pub(crate) fn is_absent(&self) -> bool {
         let Self::Connect { source, .. } = self else { return false };
         matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+    }
+
+    /// Whether it took too long.
+    pub(crate) fn is_late(&self) -> bool {
+        matches!(self, Self::Timeout { .. })
     }
 
     /// Whether this process may not use the way there.

@@ -9,6 +9,7 @@ mod words;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
@@ -36,6 +37,12 @@ pub enum CommandError {
     /// Nothing listens on the socket.
     #[error("`miosad serve` is not running on {0}; start it, or name its --runtime-dir")]
     NotRunning(PathBuf),
+    /// Something holds the socket open, and nobody answers.
+    #[error(
+        "nobody answers on {0}, though it is open: `miosad serve` is starting, fails at each start, or hangs; \
+         `journalctl -u miosad` says which"
+    )]
+    Silent(PathBuf),
     /// It could not be asked.
     #[error("cannot ask `miosad serve`")]
     Ask(#[source] NoAnswer),
@@ -123,21 +130,28 @@ pub fn explain(settings: &Settings, what: &Explain) -> Result<(), CommandError> 
 }
 
 pub(crate) fn ask_admin<T: DeserializeOwned>(settings: &Settings, path: &str) -> Result<T, CommandError> {
-    let answer = ask(settings.runtime.admin_socket(), Method::GET, path, Bytes::new())?;
+    let client = Client::unix(settings.runtime.admin_socket()).within(SOON);
+    let answer = ask(&client, settings.runtime.admin_socket(), Method::GET, path, Bytes::new())?;
     serde_json::from_slice(&answer.body).ok().ok_or(CommandError::Answer)
 }
 
 /// One request on one of the sockets of `serve`. An answer that is an error is one.
-fn ask(socket: PathBuf, method: Method, path: &str, body: Bytes) -> Result<Answer, CommandError> {
+fn ask(
+    client: &Client,
+    socket: PathBuf,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<Answer, CommandError> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)?;
-    let client = Client::unix(socket.clone());
     let answer = runtime.block_on(async {
         let request = client.request(method, path, body)?;
         client.ask(request).await
     });
-    let answer = answer.map_err(|error| match error.is_absent() {
-        true => CommandError::NotRunning(socket),
-        false => CommandError::Ask(error.into()),
+    let answer = answer.map_err(|error| match (error.is_absent(), error.is_late()) {
+        (true, _) => CommandError::NotRunning(socket),
+        (false, true) => CommandError::Silent(socket),
+        (false, false) => CommandError::Ask(error.into()),
     })?;
     if answer.status == StatusCode::OK {
         return Ok(answer);
@@ -165,6 +179,9 @@ fn told(code: &str, message: &str) -> String {
     let names_it = message.split_once(':').is_some_and(|(head, _)| head.split(' ').any(|word| word == code));
     if names_it { message.to_owned() } else { format!("{message} ({code})") }
 }
+
+/// The admin socket answers at once, if it does.
+const SOON: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

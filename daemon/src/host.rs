@@ -74,7 +74,7 @@ pub enum HostError {
     Damaged(PathBuf),
     /// The private key was lost.
     #[error(
-        "cannot find the host's key {0}, nor a credential `{HOST_KEY}`: put it back from a backup, or run `miosad unenroll` and enroll again"
+        "cannot find the host's key {0}, nor a credential `{HOST_KEY}`: run `miosad unenroll` and enroll again with a token of `miosa-control host rejoin`"
     )]
     NoKey(PathBuf),
     /// What the service manager handed over under this name. It is secret, so it is not quoted.
@@ -87,7 +87,7 @@ pub enum HostError {
     },
     /// It is a private key, and not the one of this host.
     #[error(
-        "cannot use {0}: it is not the key that this host was enrolled with; put that one back from a backup, or run `miosad unenroll` and enroll again"
+        "cannot use {0}: it is not the key that this host was enrolled with; put that one back, or run `miosad unenroll` and enroll again with a token of `miosa-control host rejoin`"
     )]
     OtherKey(PathBuf),
     /// Others may read or change the private key.

@@ -36,7 +36,14 @@ fn run(arguments: &Arguments, inherited: Inherited) -> Result<(), Failure> {
         let _the_host_key_is_on_disk_too = hygiene::keep_out_of_swap();
         return doctor::examine(&arguments.options, *print);
     }
-    let settings = Settings::load(&arguments.options)?;
+    let settings = match Settings::load(&arguments.options) {
+        // A mistake in the file is the daemon's matter, which may serve well meanwhile.
+        Err(error) if arguments.command.only_asks() => {
+            Failure::from(error).print();
+            Settings::without_file(&arguments.options)?
+        }
+        loaded => loaded?,
+    };
     if let Command::Serve(run) | Command::Link(run) = &arguments.command
         && run.check_config
     {

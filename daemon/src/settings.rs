@@ -146,7 +146,7 @@ impl Settings {
     ///
     /// # Errors
     /// When a directory can't be made absolute.
-    pub(crate) fn without_file(options: &Options) -> Result<Self, SettingsError> {
+    pub fn without_file(options: &Options) -> Result<Self, SettingsError> {
         Self::default_from(Origin::of(options)).obey()
     }
 

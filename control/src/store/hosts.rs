@@ -89,8 +89,9 @@ impl Write {
         Ok(HostCreated::Yes(id))
     }
 
-    /// Lets a host enroll once more with the join token of this hash, and commits. Until it does, all
-    /// stays as it is; join tokens that were not used work no longer. `false` when there is no such host,
+    /// Lets a host enroll once more with the join token of this hash, and commits. Until it does, it goes
+    /// on as it is, but that after losing its trust documents it would be sent only those from the new
+    /// pin on; join tokens that were not used work no longer. `false` when there is no such host,
     /// or it is revoked.
     pub(crate) async fn rejoin_host(
         mut self,

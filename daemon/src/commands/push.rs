@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{CommandError, ask, show};
 use crate::cli::Push;
+use crate::client::Client;
 use crate::disk;
 use crate::intake::{Claim, claimed};
 use crate::settings::Settings;
@@ -18,7 +19,9 @@ use crate::settings::Settings;
 pub fn push(settings: &Settings, what: &Push) -> Result<(), CommandError> {
     let bytes = disk::read_named(&what.file, MAX_ENVELOPE_BYTES)?;
     let path = claimed(&bytes).map(path_for).ok_or_else(|| CommandError::NoEnvelope(what.file.clone()))?;
-    let answer = ask(settings.runtime.intake_socket(), Method::PUT, path, Bytes::from_owner(bytes))?;
+    let socket = settings.runtime.intake_socket();
+    let client = Client::unix(socket.clone());
+    let answer = ask(&client, socket, Method::PUT, path, Bytes::from_owner(bytes))?;
     let receipt: Value = serde_json::from_slice(&answer.body).ok().ok_or(CommandError::Answer)?;
     show(what.print, &receipt, words)
 }

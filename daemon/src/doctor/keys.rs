@@ -48,7 +48,7 @@ fn credential(patient: &Patient) -> Finding {
     Finding::fail(
         KEY,
         format!("{} is not there, nor a credential {HOST_KEY}", path.display()),
-        "put it back from a backup, or run `miosad unenroll` and enroll again",
+        "run `miosad unenroll` and enroll again with a token of `miosa-control host rejoin`",
     )
 }
 

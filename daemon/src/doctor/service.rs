@@ -121,11 +121,9 @@ fn unheard(patient: &Patient, silence: &Silence) -> Finding {
             action: Some("run `miosad doctor` as root or as a member of the group miosa".to_owned()),
             ..Finding::unseen(DAEMON, format!("{socket} may not be asked by this user"))
         },
-        Silence::Odd(problem) => Finding::fail(
-            DAEMON,
-            problem,
-            "restart it: `systemctl restart miosad`; no connection is refused meanwhile",
-        ),
+        Silence::Odd(problem) => {
+            Finding::fail(DAEMON, problem, "look at `journalctl -u miosad` and `systemctl status miosad`")
+        }
     }
 }
 

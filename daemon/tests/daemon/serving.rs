@@ -129,3 +129,26 @@ fn an_old_snapshot_is_stale_then_refused_until_a_heartbeat_comes() {
     assert_eq!(host.greeting("sbx-1"), "hello");
     assert_eq!(http::get(&host.admin(), "/readyz").status, 200);
 }
+
+#[test]
+fn a_mistake_in_the_file_keeps_nobody_from_asking_a_daemon_that_serves() {
+    let host = Host::with(&[("sbx-1", "t1", "one")]);
+    host.configure("[limits]\nidle_seconds = 0\n");
+    for command in [&["status"][..], &["resources"], &["explain", "sbx-1"], &["access"]] {
+        let asked = host.run(command);
+        assert!(asked.status.success(), "{command:?}: {asked:?}");
+        let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+        assert!(said.contains("miosad.toml line 2, key limits.idle_seconds"), "{command:?}: {said}");
+    }
+    assert_eq!(host.run(&["serve"]).status.code(), Some(78));
+}
+
+#[test]
+fn a_socket_that_is_open_while_nobody_answers_is_told_from_one_that_is_not_there() {
+    let host = Host::enrolled();
+    std::fs::create_dir_all(host.path("run")).unwrap();
+    let _kept = std::os::unix::net::UnixListener::bind(host.admin()).unwrap();
+    let asked = host.run(&["status"]);
+    let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(said.contains("nobody answers on") && said.contains("journalctl -u miosad"), "{said}");
+}
