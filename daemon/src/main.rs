@@ -7,7 +7,7 @@ use clap::Parser as _;
 use miosad::cli::{Arguments, Command};
 use miosad::failure::Failure;
 use miosad::manager::Inherited;
-use miosad::settings::Settings;
+use miosad::settings::{Settings, SettingsError};
 use miosad::{commands, doctor, enroll, hygiene, link, logging, serve};
 use zeroizing_alloc::ZeroAlloc;
 
@@ -38,7 +38,7 @@ fn run(arguments: &Arguments, inherited: Inherited) -> Result<(), Failure> {
     }
     let settings = match Settings::load(&arguments.options) {
         // A mistake in the file is the daemon's matter, which may serve well meanwhile.
-        Err(error) if arguments.command.only_asks() => {
+        Err(error @ SettingsError::File { .. }) if arguments.command.only_asks() => {
             Failure::from(error).print();
             Settings::without_file(&arguments.options)?
         }

@@ -85,9 +85,9 @@ fn a_lost_key_is_told_with_what_to_do() {
     fs::remove_file(host.state("host.key")).unwrap();
     let failed = host.run(&["serve"]);
     assert_eq!(failed.status.code(), Some(78));
-    let wanted =
-        "host.key, nor a credential `miosad.host-key`: put it back from a backup, or run `miosad unenroll`";
-    assert!(error(&failed).contains(wanted), "{failed:?}");
+    let error = error(&failed);
+    assert!(error.contains("host.key, nor a credential `miosad.host-key`: run `miosad unenroll`"), "{error}");
+    assert!(error.contains("`miosa-control host rejoin`"), "{error}");
 }
 
 #[test]

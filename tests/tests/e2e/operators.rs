@@ -114,7 +114,7 @@ fn doctor_checks_what_it_can_of_a_host_whose_daemon_is_down() {
     fs::rename(ward.host.state("host.key"), ward.host.path("kept.key")).unwrap();
     ward.sick_while(
         || {},
-        &["FAIL    host key ", "is not there, nor a credential", "put it back from a backup"],
+        &["FAIL    host key ", "is not there, nor a credential", "`miosa-control host rejoin`"],
     );
     fs::rename(ward.host.path("kept.key"), ward.host.state("host.key")).unwrap();
 
