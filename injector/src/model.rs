@@ -18,4 +18,5 @@ pub use profile::{
 };
 pub use record::{Resource, Run, Selection, Variable};
 pub(crate) use secret::is_printable;
+pub(crate) use secret::strict_words;
 pub use secret::{EnvMap, SecretValue, ValueError, strict_env};

@@ -15,7 +15,7 @@ pub use explanation::{
 };
 
 use crate::json::strict_value;
-use crate::model::{EnvMap, strict_env};
+use crate::model::{EnvMap, EnvName, strict_env, strict_words};
 
 /// The body of `GET /v1/resolve`, read by the shim. Members it does not know are let pass, so that an
 /// older shim works with a newer daemon.
@@ -35,9 +35,10 @@ pub struct ResolveResponse {
     /// The merged environment.
     #[serde(deserialize_with = "strict_env")]
     pub env: EnvMap,
-    /// How variables are delivered that are not delivered as env.
-    #[serde(default)]
-    pub delivery: BTreeMap<String, Value>,
+    /// How the variables of `env` are delivered that do not go into the environment: `file` or `fd`. A word
+    /// that is neither stays as it was sent, so that its reader can name it.
+    #[serde(default, deserialize_with = "strict_words")]
+    pub delivery: BTreeMap<EnvName, String>,
     /// Files to write before the start.
     #[serde(default)]
     pub files: Vec<Value>,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use zeroize::Zeroizing;
@@ -82,24 +83,37 @@ pub(crate) fn is_printable(c: char) -> bool {
 /// # Errors
 /// On a malformed or repeated name, and on a value that is not a string without NUL.
 pub fn strict_env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EnvMap, D::Error> {
-    struct Entries;
-    impl<'de> Visitor<'de> for Entries {
-        type Value = EnvMap;
+    by_name(deserializer)
+}
+
+/// As [`strict_env`], of words that are no secrets.
+pub(crate) fn strict_words<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<EnvName, String>, D::Error> {
+    by_name(deserializer)
+}
+
+fn by_name<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<EnvName, V>, D::Error> {
+    struct Entries<V>(PhantomData<V>);
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for Entries<V> {
+        type Value = BTreeMap<EnvName, V>;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object of names and string values")
         }
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EnvMap, A::Error> {
-            let mut env = EnvMap::new();
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut entries = BTreeMap::new();
             while let Some(text) = map.next_key::<String>()? {
                 let name = EnvName::parse(&text).map_err(A::Error::custom)?;
-                if env.insert(name, map.next_value()?).is_some() {
+                if entries.insert(name, map.next_value()?).is_some() {
                     return Err(A::Error::custom(format_args!("{text} stands twice")));
                 }
             }
-            Ok(env)
+            Ok(entries)
         }
     }
-    deserializer.deserialize_map(Entries)
+    deserializer.deserialize_map(Entries(PhantomData))
 }
 
 const HIDDEN: &str = "***";
