@@ -17,6 +17,7 @@
 //! answer and call `execve`.
 #![cfg_attr(not(test), no_main)]
 
+mod address;
 mod daemon;
 mod environment;
 mod exec;
