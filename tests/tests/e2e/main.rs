@@ -27,3 +27,4 @@ mod secrets;
 mod tenants;
 mod trust;
 mod vectors;
+mod waiting;
