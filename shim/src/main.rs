@@ -30,6 +30,7 @@ mod launch;
 mod options;
 mod print;
 mod run;
+mod signals;
 mod sys;
 
 /// Under test the test runner is started, and Rust's own start-up does no harm.
