@@ -145,7 +145,7 @@ fn daemon(seeds: &Seeds) {
 fn shim(seeds: &Seeds) {
     let body = json!({
         "resource_id": "sbx-1", "run_id": "run_1", "snapshot_version": 7, "stale": false, "age_seconds": 1,
-        "env": {"A": "1", "MIOSA_AGENT_CWD": "/w", "PATH": "/bin"}, "delivery": {}, "files": [], "cwd": "/w",
+        "env": {"A": "1", "MIOSA_AGENT_CWD": "/w", "PATH": "/bin"}, "delivery": {"A": "fd"}, "files": [], "cwd": "/w",
         "cwd_source": "env", "command": ["agent", "--flag"], "command_source": "catalog", "profile": {"id": "arp_1"},
     });
     let error = json!({"error": {"code": "run_not_found", "message": "resource sbx-1 has no run run_1"}});
@@ -178,7 +178,7 @@ fn control(seeds: &Seeds) {
         "connectors": ["refero/design-research"], "env": {"ANTHROPIC_MODEL": "claude-sonnet-4.6"},
         "policy": {"approval": "confirm-risky"}, "is_default": true, "metadata": {},
     });
-    let variable = json!({"scope": "workspace", "workspace_id": "ws_1", "target": "sandbox", "name": "KEY", "value": "v", "enabled": true});
+    let variable = json!({"scope": "workspace", "workspace_id": "ws_1", "target": "sandbox", "name": "KEY", "value": "v", "enabled": true, "metadata": {"deliver": "fd"}});
     let resource = json!({"id": "res-1", "tenant_id": "t1", "host_id": "host_1", "kind": "sandbox", "env": {"A": "1"}, "agent_profile_id": null});
     let run = json!({"instruction": "build", "command": ["agent"], "ttl_seconds": 60, "approval_policy": "never", "model": "m"});
     let status =
@@ -213,7 +213,7 @@ fn payload(deletes: bool) -> Value {
     json!({
         "put": {
             "env": [{"id": "env_1", "tenant_id": "acme", "scope": {"workspace": "ws_123"}, "target": "sandbox",
-                "name": "ANTHROPIC_API_KEY", "value": "sk-ant-0", "enabled": true}],
+                "name": "ANTHROPIC_API_KEY", "value": "sk-ant-0", "enabled": true, "deliver": "file"}],
             "profiles": [{"id": "arp_1", "tenant_id": "acme", "workspace_id": "ws_123", "project_id": null,
                 "name": "Default app builder", "runtime": "claude-code", "applies_to": ["sandbox", "computer"],
                 "tools": ["files", "exec"], "connectors": ["refero/design-research", {"uid": "c1"}],

@@ -9,6 +9,7 @@ mod auth;
 mod cli;
 mod clock;
 mod commands;
+mod delivery;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod housekeeping;

@@ -81,7 +81,12 @@ impl Resolution {
     fn tail(&self) -> Tail<'_> {
         let command = self.launch.command.as_ref();
         Tail {
-            delivery: BTreeMap::new(),
+            delivery: self
+                .merged
+                .histories()
+                .filter(|(_, winner, _)| !winner.deliver.is_env())
+                .map(|(name, winner, _)| (name.as_str(), winner.deliver.as_str()))
+                .collect(),
             files: [],
             cwd: self.launch.cwd.as_ref().map(|cwd| cwd.path.expose()),
             cwd_source: self.launch.cwd.as_ref().map(|cwd| cwd.source.as_str()),
@@ -108,7 +113,8 @@ struct Head<'a> {
 
 #[derive(Serialize)]
 struct Tail<'a> {
-    delivery: BTreeMap<&'a str, &'a str>,
+    /// The names that are not delivered as env.
+    delivery: BTreeMap<&'a str, &'static str>,
     files: [Value; 0],
     cwd: Option<&'a str>,
     cwd_source: Option<&'static str>,

@@ -4,7 +4,9 @@ use std::fmt;
 
 use crate::command;
 use crate::merge::{Layer, Merged};
-use crate::model::{Approval, EnvName, MAX_ENTRY_BYTES, Policy, Profile, Run, Runtime, SecretValue};
+use crate::model::{
+    Approval, COMMAND_NAME, CWD_NAME, EnvName, MAX_ENTRY_BYTES, Policy, Profile, Run, Runtime, SecretValue,
+};
 use crate::{policy, runtime};
 
 /// Where and what to start.
@@ -167,8 +169,3 @@ impl fmt::Debug for Command {
         write!(f, "Command({} words from {})", self.argv.len(), self.source.as_str())
     }
 }
-
-/// The variable that names the working directory.
-pub(crate) const CWD_NAME: &str = "MIOSA_AGENT_CWD";
-/// The variable that names the command.
-pub(crate) const COMMAND_NAME: &str = "MIOSA_AGENT_COMMAND";

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::model::{EnvName, Profile, Resource, ResourceKind, Run, Scope, SecretValue, Target};
+use crate::model::{
+    Deliver, EnvName, Profile, Resource, ResourceKind, Run, Scope, SecretValue, Target, Variable,
+};
 use crate::state::State;
 
 /// The layers, lowest first; the derived order is the merge order. `--env` of `miosa-exec` comes
@@ -29,6 +31,7 @@ pub(crate) struct Entry {
     /// The id of the record it comes from.
     pub(crate) source: String,
     pub(crate) value: SecretValue,
+    pub(crate) deliver: Deliver,
 }
 
 /// What took no part, and why.
@@ -59,16 +62,16 @@ impl Merged {
         let mut merged = Self::default();
         if let Some(profile) = profile {
             for (name, value) in &profile.env {
-                merged.add(Layer::Profile, profile.id.as_str(), name, value);
+                merged.add(Layer::Profile, profile.id.as_str(), name, value, Deliver::Env);
             }
         }
         merged.add_scopes(state, resource, run.is_some());
         for (name, value) in &resource.env {
-            merged.add(Layer::Resource, resource.id.as_str(), name, value);
+            merged.add(Layer::Resource, resource.id.as_str(), name, value, Deliver::Env);
         }
         if let Some(run) = run {
             for (name, value) in &run.env {
-                merged.add(Layer::Run, run.id.as_str(), name, value);
+                merged.add(Layer::Run, run.id.as_str(), name, value, Deliver::Env);
             }
         }
         // Stable: two records of one layer and name, which no store holds, stay in order of their ids.
@@ -93,7 +96,8 @@ impl Merged {
                     Scope::Project(_) => Layer::Project(variable.target),
                 };
                 if variable.enabled {
-                    self.add(layer, variable.id.as_str(), &variable.name, &variable.value);
+                    let Variable { name, value, deliver, .. } = variable;
+                    self.add(layer, variable.id.as_str(), name, value, *deliver);
                 } else {
                     self.ignore(layer, variable.id.as_str(), &variable.name, "disabled");
                 }
@@ -101,12 +105,14 @@ impl Merged {
         }
     }
 
-    fn add(&mut self, layer: Layer, source: &str, name: &EnvName, value: &SecretValue) {
+    fn add(&mut self, layer: Layer, source: &str, name: &EnvName, value: &SecretValue, deliver: Deliver) {
         if name.is_reserved() {
             // The APIs refuse these; a foreign publisher may not have.
             return self.ignore(layer, source, name, "reserved for the platform");
         }
-        let entry = Entry { layer, source: source.to_owned(), value: value.clone() };
+        // Refused there too: the start is planned from it, wherever the program would look for it.
+        let deliver = if name.is_env_only() { Deliver::Env } else { deliver };
+        let entry = Entry { layer, source: source.to_owned(), value: value.clone(), deliver };
         self.histories.entry(name.clone()).or_default().push(entry);
     }
 
@@ -119,7 +125,8 @@ impl Merged {
     pub(crate) fn insert(&mut self, layer: Layer, source: &str, name: EnvName, value: SecretValue) {
         let history = self.histories.entry(name).or_default();
         let position = history.partition_point(|entry| entry.layer < layer);
-        history.insert(position, Entry { layer, source: source.to_owned(), value });
+        let entry = Entry { layer, source: source.to_owned(), value, deliver: Deliver::Env };
+        history.insert(position, entry);
     }
 
     /// The winner for a name.

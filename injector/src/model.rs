@@ -2,6 +2,7 @@
 //! combine these values live elsewhere.
 
 mod command;
+mod deliver;
 mod id;
 mod kind;
 mod name;
@@ -10,8 +11,10 @@ mod record;
 mod secret;
 
 pub use command::{CommandSpec, CommandSpecError};
+pub use deliver::{Deliver, DeliverError};
 pub use id::{IdError, ProfileId, ProjectId, ResourceId, RunId, TenantId, VariableId, WorkspaceId};
 pub use kind::{KindError, ResourceKind, Scope, Target};
+pub(crate) use name::{COMMAND_NAME, CWD_NAME};
 pub use name::{EntryError, EnvName, MAX_ENTRY_BYTES, NameError, check_entry};
 pub use profile::{
     AppliesTo, AppliesToError, Approval, Connector, ConnectorError, Policy, Profile, Runtime, TOOLS,

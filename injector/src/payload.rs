@@ -271,6 +271,8 @@ struct VariableOut<'a> {
     name: &'a str,
     value: &'a str,
     enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliver: Option<&'static str>,
 }
 
 impl<'a> From<&'a Variable> for VariableOut<'a> {
@@ -283,6 +285,7 @@ impl<'a> From<&'a Variable> for VariableOut<'a> {
             name: record.name.as_str(),
             value: record.value.expose(),
             enabled: record.enabled,
+            deliver: (!record.deliver.is_env()).then(|| record.deliver.as_str()),
         }
     }
 }

@@ -95,7 +95,12 @@ impl State {
         let Records { variables, profiles, resources, runs } = &self.records;
         let mut of_tenant: BTreeMap<&TenantId, usize> = BTreeMap::new();
         for variable in variables.values() {
-            add(of_tenant.entry(&variable.tenant_id).or_default(), weight(&variable.name, &variable.value));
+            let sum = of_tenant.entry(&variable.tenant_id).or_default();
+            add(sum, weight(&variable.name, &variable.value));
+            if !variable.deliver.is_env() {
+                // Its name stands in the answer a second time.
+                add(sum, variable.name.as_str().len().saturating_add(OVERHEAD));
+            }
         }
         for profile in profiles.values() {
             add(of_tenant.entry(&profile.tenant_id).or_default(), weight_of(&profile.env));

@@ -43,6 +43,41 @@ fn the_sound_example_is_read_and_written_as_it_stands() {
 }
 
 #[test]
+fn a_delivery_is_written_where_it_is_not_env_and_read_either_way() {
+    let written = |change: &Change| serde_json::from_slice::<Value>(&change.encode()).unwrap();
+    for word in ["file", "fd"] {
+        let mut payload = sound();
+        payload["put"]["env"][0]["deliver"] = json!(word);
+        assert_eq!(written(&decode(&payload).unwrap()), payload, "{word}");
+    }
+    let mut spelled_out = sound();
+    spelled_out["put"]["env"][0]["deliver"] = json!("env");
+    assert_eq!(decode(&spelled_out).unwrap(), decode(&sound()).unwrap());
+    assert_eq!(written(&decode(&spelled_out).unwrap()), sound());
+}
+
+#[test]
+fn a_delivery_that_is_none_or_stands_twice_or_elsewhere_is_refused() {
+    for word in
+        [json!("File"), json!(""), json!("disk"), json!(null), json!(1), json!({"file": null}), json!([])]
+    {
+        let mut payload = sound();
+        payload["put"]["env"][0]["deliver"] = word.clone();
+        assert!(matches!(decode(&payload), Err(PayloadError::Malformed(_))), "{word}");
+    }
+    let mut payload = sound();
+    payload["put"]["env"][0]["deliver"] = json!("fd");
+    let text = payload.to_string();
+    let twice = text.replacen("\"deliver\":\"fd\"", "\"deliver\":\"fd\",\"deliver\":\"fd\"", 1);
+    assert!(text != twice && Change::decode(twice.as_bytes()).is_err());
+    for place in ["/put/profiles/0", "/put/resources/0", "/put/runs/0"] {
+        let mut payload = sound();
+        payload.pointer_mut(place).unwrap()["deliver"] = json!("file");
+        assert!(decode(&payload).is_err(), "{place}");
+    }
+}
+
+#[test]
 fn a_payload_is_its_records_one_after_the_other() {
     let change = decode(&sound()).unwrap();
     let payload = String::from_utf8(change.encode().to_vec()).unwrap();

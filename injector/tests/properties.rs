@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 
 use miosa_injector::model::{
-    AppliesTo, EnvMap, EnvName, Profile, Resource, ResourceKind, Run, Runtime, Scope, SecretValue, Selection,
-    Target, Variable,
+    AppliesTo, Deliver, EnvMap, EnvName, Profile, Resource, ResourceKind, Run, Runtime, Scope, SecretValue,
+    Selection, Target, Variable,
 };
 use miosa_injector::protocol::ResolveResponse;
 use miosa_injector::{Change, Moving, Records, ResolveError, State, resolve};
@@ -101,7 +101,10 @@ proptest! {
         let names: Vec<&str> = explanation.variables.iter().map(|variable| variable.name.as_str()).collect();
         prop_assert_eq!(&names, &answer.env.keys().map(EnvName::as_str).collect::<Vec<_>>());
         for variable in &explanation.variables {
-            let merged = &answer.env[&EnvName::parse(&variable.name).unwrap()];
+            let name = EnvName::parse(&variable.name).unwrap();
+            let merged = &answer.env[&name];
+            prop_assert_eq!(&variable.delivery, &world.delivery_in(&variable.source_id));
+            prop_assert_eq!(&variable.delivery, &answer.delivery.get(&name).cloned());
             if variable.layer == "platform" {
                 prop_assert_eq!(&variable.preview, merged.expose());
                 continue;
@@ -306,6 +309,12 @@ impl World {
         let run = self.run.as_ref().filter(|r| r.id.as_str() == record).and_then(|r| r.env.get(&name));
         variable.or(profile).or(resource).or(run).unwrap().expose()
     }
+
+    /// Only variables say it, and what says nothing goes into the environment.
+    fn delivery_in(&self, record: &str) -> Option<String> {
+        let variable = self.variables.iter().find(|v| v.id.as_str() == record)?;
+        Some(variable.deliver).filter(|deliver| *deliver != Deliver::Env).map(|deliver| deliver.to_string())
+    }
 }
 
 const NAMES: [&str; 4] = ["A", "B", "HTTP_PROXY", "lower_case"];
@@ -329,9 +338,10 @@ fn variables() -> impl Strategy<Value = Vec<Variable>> {
         select(vec![Target::All, Target::Sandbox, Target::Computer, Target::Agent]),
         select(NAMES.to_vec()),
     );
-    btree_map(identity, (any_value(), proptest::bool::weighted(0.8)), 0..40).prop_map(|map| {
+    let deliver = select(vec![Deliver::Env, Deliver::Env, Deliver::File, Deliver::Fd]);
+    btree_map(identity, (any_value(), proptest::bool::weighted(0.8), deliver), 0..40).prop_map(|map| {
         let records = map.into_iter().enumerate().map(
-            |(position, ((tenant, scope, target, name), (value, enabled)))| Variable {
+            |(position, ((tenant, scope, target, name), (value, enabled, deliver)))| Variable {
                 id: format!("env_{position}").parse().unwrap(),
                 tenant_id: tenant.parse().unwrap(),
                 scope,
@@ -339,6 +349,7 @@ fn variables() -> impl Strategy<Value = Vec<Variable>> {
                 name: EnvName::parse(name).unwrap(),
                 value,
                 enabled,
+                deliver,
             },
         );
         records.collect()

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use miosa_injector::model::{
-    Profile, ProfileId, Resource, ResourceId, Run, Scope, SecretValue, Target, TenantId, Variable,
+    Deliver, Profile, ProfileId, Resource, ResourceId, Run, Scope, SecretValue, Target, TenantId, Variable,
 };
 use miosa_injector::{Records, State, StateError};
 
@@ -149,11 +149,13 @@ impl Shelf {
     fn new(catalog: Catalog) -> Self {
         let mut shelf = Self::default();
         for mut variable in catalog.variables {
-            // A disabled variable takes no part, but `explain` says so. Its value stays here.
+            // A disabled variable takes no part, but `explain` says so. Its value stays here, and with it
+            // all that is of no use without one.
             if !variable.enabled
                 && let Ok(nothing) = SecretValue::new(String::new())
             {
                 variable.value = nothing;
+                variable.deliver = Deliver::Env;
             }
             let place = (variable.scope.clone(), variable.target);
             shelf.variables.entry(place).or_default().push(variable);
@@ -286,6 +288,7 @@ mod tests {
             name: EnvName::parse("NAME").unwrap(),
             value: SecretValue::new("value".into()).unwrap(),
             enabled: true,
+            deliver: Deliver::File,
         }
     }
 
@@ -373,7 +376,7 @@ mod tests {
         let catalog = Catalog { variables: vec![disabled], profiles: Vec::new() };
         let records = shelves(catalog, Vec::new()).needed_for(&[resource(Selection::default())]).records;
         let sent = records.variables.values().next().unwrap();
-        assert!(!sent.enabled && sent.value.expose().is_empty());
+        assert!(!sent.enabled && sent.value.expose().is_empty() && sent.deliver.is_env());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use sqlx::any::AnyRow;
 use super::{Doing as _, Store, StoreError, Write};
 use crate::at_rest::{DataKey, RowId, Sealed};
 use crate::clock::Millis;
+use crate::delivery;
 use crate::page::{Page, Position};
 use crate::token::generate_id;
 
@@ -198,6 +199,7 @@ impl StoredVariable {
             name: EnvName::parse(&columns.name).ok()?,
             value,
             enabled: columns.enabled,
+            deliver: delivery::stored(&columns.metadata),
         })
     }
 }

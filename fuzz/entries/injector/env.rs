@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use arbitrary::Unstructured;
 
 use crate::model::{
-    AppliesTo, EnvMap, EnvName, MAX_ENTRY_BYTES, NameError, Profile, Resource, ResourceKind, Run, Runtime,
-    Scope, SecretValue, Selection, Target, Variable,
+    AppliesTo, Deliver, EnvMap, EnvName, MAX_ENTRY_BYTES, NameError, Profile, Resource, ResourceKind, Run,
+    Runtime, Scope, SecretValue, Selection, Target, Variable,
 };
 use crate::{Moving, Records, State, json, resolve};
 
@@ -22,9 +22,13 @@ pub fn run(data: &[u8]) {
     let moving = Moving { snapshot_version: 1, stale: false, age_seconds: 0 };
     let answer = json::parse(&resolution.answer().body(moving)).expect("an answer is strict JSON");
     let env = answer.get("env").and_then(|env| env.as_object()).expect("an answer has an env");
+    let delivery = answer.get("delivery").and_then(|delivery| delivery.as_object()).expect("and a delivery");
     for name in NAMES {
-        let expected = if name == RESERVED { Some(world.resource.id.as_str()) } else { world.said(name) };
-        assert_eq!(env.get(name).and_then(|value| value.as_str()), expected, "{name} in {world:?}");
+        let imposed = (name == RESERVED).then(|| (world.resource.id.as_str(), Deliver::Env));
+        let (value, deliver) = imposed.or_else(|| world.said(name)).unzip();
+        assert_eq!(env.get(name).and_then(|value| value.as_str()), value, "{name} in {world:?}");
+        let deliver = deliver.filter(|deliver| !deliver.is_env()).map(Deliver::as_str);
+        assert_eq!(delivery.get(name).and_then(|word| word.as_str()), deliver, "{name} in {world:?}");
     }
 }
 
@@ -112,10 +116,11 @@ impl World {
         }
     }
 
-    /// The last word on a name: each layer in turn, the lowest first.
-    fn said(&self, name: &str) -> Option<&str> {
+    /// The last word on a name, and how that is delivered: each layer in turn, the lowest first.
+    fn said(&self, name: &str) -> Option<(&str, Deliver)> {
         let name = EnvName::parse(name).expect("a name");
-        let mut said = self.applying_profile().and_then(|profile| profile.env.get(&name));
+        let plain = |value| (value, Deliver::Env);
+        let mut said = self.applying_profile().and_then(|profile| profile.env.get(&name)).map(plain);
         for scope in self.scopes() {
             for target in self.targets() {
                 let fits = |v: &&Variable| {
@@ -125,12 +130,12 @@ impl World {
                         && v.scope == scope
                         && v.target == target
                 };
-                said = self.variables.iter().find(fits).map(|v| &v.value).or(said);
+                said = self.variables.iter().find(fits).map(|v| (&v.value, v.deliver)).or(said);
             }
         }
-        said = self.resource.env.get(&name).or(said);
-        said = self.run.as_ref().and_then(|run| run.env.get(&name)).or(said);
-        said.map(SecretValue::expose)
+        said = self.resource.env.get(&name).map(plain).or(said);
+        said = self.run.as_ref().and_then(|run| run.env.get(&name)).map(plain).or(said);
+        said.map(|(value, deliver)| (value.expose(), deliver))
     }
 
     fn applying_profile(&self) -> Option<&Profile> {
@@ -175,6 +180,7 @@ fn variables(u: &mut Unstructured<'_>) -> Vec<Variable> {
             name: EnvName::parse(pick(u, &NAMES)).expect("a name"),
             value: SecretValue::new(format!("variable {position}")).expect("a value"),
             enabled: u.ratio(3, 4).unwrap_or(true),
+            deliver: if u.ratio(1, 8).unwrap_or(false) { Deliver::File } else { Deliver::Env },
         };
         let is_same = |other: &Variable| {
             (&other.tenant_id, &other.scope, other.target, &other.name)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::scan;
-use crate::model::{MAX_ENTRY_BYTES, ResourceId};
+use crate::model::{EnvName, MAX_ENTRY_BYTES, ResourceId};
 use crate::{Change, MAX_ENV_BYTES, Moving, State, json, resolve};
 
 /// What is read is written in one form only; no member stands twice in it; and every resource of a state
@@ -47,6 +47,11 @@ fn check_resource(state: &State, id: &ResourceId) {
         let named = explained.get("variables").and_then(|list| list.as_array()).expect("variables");
         let named: BTreeSet<_> = named.iter().filter_map(|entry| entry.get("name")?.as_str()).collect();
         assert_eq!(named, env.keys().map(String::as_str).collect());
+        let delivery = answer.get("delivery").and_then(|delivery| delivery.as_object()).expect("a delivery");
+        for (name, word) in delivery {
+            assert!(env.contains_key(name) && matches!(word.as_str(), Some("file" | "fd")), "{name}: {word}");
+            assert!(!EnvName::parse(name).expect("a name").is_env_only(), "{name}");
+        }
     }
 }
 

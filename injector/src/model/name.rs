@@ -81,6 +81,13 @@ impl EnvName {
     pub fn is_reserved(&self) -> bool {
         RESERVED.contains(&self.as_str())
     }
+
+    /// Whether it can be delivered in the environment only: what the platform sets, and what it reads
+    /// there itself to start the agent.
+    #[must_use]
+    pub fn is_env_only(&self) -> bool {
+        self.is_reserved() || [CWD_NAME, COMMAND_NAME].contains(&self.as_str())
+    }
 }
 
 impl TryFrom<String> for EnvName {
@@ -105,6 +112,10 @@ pub fn check_entry(name: &EnvName, value: &SecretValue) -> Result<(), EntryError
     if size <= MAX_ENTRY_BYTES { Ok(()) } else { Err(EntryError(size)) }
 }
 
+/// The variable that names the working directory.
+pub(crate) const CWD_NAME: &str = "MIOSA_AGENT_CWD";
+/// The variable that names the command.
+pub(crate) const COMMAND_NAME: &str = "MIOSA_AGENT_COMMAND";
 const RESERVED: [&str; 13] = [
     "MIOSA_TENANT_ID",
     "MIOSA_WORKSPACE_ID",
@@ -151,5 +162,18 @@ mod tests {
         assert!(!EnvName::parse("MIOSA_AGENT_CWD").unwrap().is_reserved());
         assert!(!EnvName::parse("MIOSA_AGENT_COMMAND").unwrap().is_reserved());
         assert!(EnvName::parse("MIOSA_SOCKET").unwrap().is_reserved());
+    }
+
+    #[test]
+    fn what_the_platform_reads_or_sets_is_delivered_as_env_only() {
+        for (name, expected) in [
+            ("MIOSA_AGENT_CWD", true),
+            ("MIOSA_AGENT_COMMAND", true),
+            ("MIOSA_SOCKET", true),
+            ("MIOSA_AGENT_CWD_", false),
+            ("ANTHROPIC_API_KEY", false),
+        ] {
+            assert_eq!(EnvName::parse(name).unwrap().is_env_only(), expected, "{name}");
+        }
     }
 }

@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::json::{object, or_null, strict_value};
 
 use super::{
-    CommandSpec, EnvMap, EnvName, ProfileId, ProjectId, ResourceId, ResourceKind, RunId, Scope, SecretValue,
-    Target, TenantId, VariableId, WorkspaceId, strict_env,
+    CommandSpec, Deliver, EnvMap, EnvName, ProfileId, ProjectId, ResourceId, ResourceKind, RunId, Scope,
+    SecretValue, Target, TenantId, VariableId, WorkspaceId, strict_env,
 };
 
 /// A runtime env variable.
@@ -31,6 +31,9 @@ pub struct Variable {
     pub value: SecretValue,
     /// Whether it takes part at all; a disabled one hides nothing.
     pub enabled: bool,
+    /// How it is delivered where it wins.
+    #[serde(default)]
+    pub deliver: Deliver,
 }
 
 /// Which profile a resource or a run asks for.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ErrorDetail;
 use crate::launch::{Command, CommandSource};
 use crate::merge::{Entry, Layer};
-use crate::model::{EnvName, Resource, RunId, SecretValue};
+use crate::model::{COMMAND_NAME, CWD_NAME, EnvName, Resource, RunId, SecretValue};
 use crate::resolve::Resolution;
 
 /// The body of `GET /v1/explain`.
@@ -60,6 +60,9 @@ pub struct VariableExplained {
     pub layer: String,
     /// The record it comes from.
     pub source_id: String,
+    /// `file` or `fd`, where it does not go into the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<String>,
     /// What it overrode, the strongest first.
     pub overrode: Vec<Overridden>,
 }
@@ -140,6 +143,7 @@ impl Resolution {
                 preview: preview(winner),
                 layer: winner.layer.to_string(),
                 source_id: winner.source.clone(),
+                delivery: (!winner.deliver.is_env()).then(|| winner.deliver.to_string()),
                 overrode: overridden.iter().rev().map(|entry| lost(entry, winner)).collect(),
             })
             .collect();
@@ -148,6 +152,7 @@ impl Resolution {
             preview: snapshot_version.to_string(),
             layer: Layer::Platform.to_string(),
             source_id: "platform".to_owned(),
+            delivery: None,
             overrode: Vec::new(),
         });
         variables.sort_by(|a, b| a.name.cmp(&b.name));
@@ -182,7 +187,7 @@ impl Resolution {
 
     fn explain_cwd(&self) -> Option<CwdExplained> {
         let cwd = self.launch.cwd.as_ref()?;
-        let shown = self.says_openly(cwd.source.as_str(), crate::launch::CWD_NAME);
+        let shown = self.says_openly(cwd.source.as_str(), CWD_NAME);
         let path = if shown { cwd.path.expose().to_owned() } else { cwd.path.preview() };
         Some(CwdExplained { path, source: cwd.source.as_str().to_owned() })
     }
@@ -190,8 +195,7 @@ impl Resolution {
     fn explain_command(&self) -> CommandExplained {
         match &self.launch.command {
             Ok(Command { argv, source }) => {
-                let shown = *source != CommandSource::Env
-                    || self.says_openly(source.as_str(), crate::launch::COMMAND_NAME);
+                let shown = *source != CommandSource::Env || self.says_openly(source.as_str(), COMMAND_NAME);
                 let argv = if shown { argv.clone() } else { vec!["***".to_owned()] };
                 CommandExplained { argv: Some(argv), source: Some(source.as_str().to_owned()), error: None }
             }
@@ -220,8 +224,8 @@ impl Explanation {
         let source = COMMAND_LINE.to_owned();
         match name.as_str() {
             _ if value.expose().is_empty() => {}
-            crate::launch::CWD_NAME => self.cwd = Some(CwdExplained { path: value.preview(), source }),
-            crate::launch::COMMAND_NAME if !by_a_run => {
+            CWD_NAME => self.cwd = Some(CwdExplained { path: value.preview(), source }),
+            COMMAND_NAME if !by_a_run => {
                 let argv = Some(vec!["***".to_owned()]);
                 self.command = CommandExplained { argv, source: Some(source), error: None };
             }
@@ -232,6 +236,7 @@ impl Explanation {
             preview: value.preview(),
             layer: COMMAND_LINE.to_owned(),
             source_id: "-".to_owned(),
+            delivery: None,
             overrode,
         };
         match self.variables.binary_search_by(|variable| variable.name.as_str().cmp(name.as_str())) {

@@ -1,7 +1,7 @@
 //! What clients may send about variables, parsed.
 
 use miosa_injector::model::{
-    EnvName, MAX_ENTRY_BYTES, ProjectId, SecretValue, Target, WorkspaceId, check_entry,
+    Deliver, EnvName, MAX_ENTRY_BYTES, ProjectId, SecretValue, Target, WorkspaceId, check_entry,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -12,6 +12,7 @@ use crate::api::env::RESERVED;
 use crate::api::error::ApiError;
 use crate::api::fields::{Fields, Given, boolean, string, text};
 use crate::api::query::Params;
+use crate::delivery;
 use crate::store::variables::{StoredVariable, VariableFilter, VariableIdentity};
 
 /// A variable to be created, or to be changed if there is one like it.
@@ -58,7 +59,7 @@ impl Upsert {
             fields.wrong("value", too_long());
         }
         let enabled = given(fields.take("enabled", boolean), true);
-        let metadata = given(fields.take("metadata", as_sent::object), as_sent::empty_object());
+        let metadata = take_metadata(&mut fields, name.as_ref());
         let given = fields.finish_with(params)?;
         match (scope, name, value) {
             (Some(scope), Some(name), Some(value)) => {
@@ -104,13 +105,14 @@ impl Patch {
                 None
             }
         };
-        if let (Some(value), Ok(name)) = (&value, EnvName::parse(&row.columns.name))
-            && check_entry(&name, value).is_err()
+        let name = EnvName::parse(&row.columns.name).ok();
+        if let (Some(value), Some(name)) = (&value, &name)
+            && check_entry(name, value).is_err()
         {
             fields.wrong("value", too_long());
         }
         let enabled = given(fields.take("enabled", boolean), true);
-        let metadata = given(fields.take("metadata", as_sent::object), as_sent::empty_object());
+        let metadata = take_metadata(&mut fields, name.as_ref());
         fields.must_equal(&FIXED, shown)?;
         let given = fields.finish_with(params)?;
         Ok(Self { value, enabled, metadata, given })
@@ -176,6 +178,23 @@ fn value(value: Value) -> Result<SecretValue, String> {
     SecretValue::new(string(value)?).map_err(|error| error.to_string())
 }
 
+/// Metadata are kept as they are sent; of what they say only the delivery is judged.
+fn take_metadata(fields: &mut Fields, name: Option<&EnvName>) -> Option<Box<RawValue>> {
+    let mut judged = Ok(Deliver::Env);
+    let metadata = fields.take("metadata", |value| {
+        judged = delivery::judge(&value);
+        as_sent::object(value)
+    });
+    match judged {
+        Err(error) => fields.wrong(DELIVER, error),
+        Ok(Deliver::File | Deliver::Fd) if name.is_some_and(EnvName::is_env_only) => {
+            fields.wrong(DELIVER, "must be env: the platform itself reads this variable in the environment");
+        }
+        Ok(_) => {}
+    }
+    given(metadata, as_sent::empty_object())
+}
+
 fn too_long() -> String {
     format!("must be so short that NAME=value is at most {MAX_ENTRY_BYTES} bytes, all that Linux passes on")
 }
@@ -217,6 +236,7 @@ impl std::str::FromStr for ScopeWord {
     }
 }
 
+const DELIVER: &str = "metadata.deliver";
 /// What of a variable can't be changed, but may be sent along as it is.
 const FIXED: [&str; 10] = [
     "id",

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use miosa_injector::State;
 use miosa_injector::model::{
-    EnvMap, EnvName, Profile, Resource, ResourceKind, Run, Runtime, Scope, SecretValue, Target, Variable,
+    Deliver, EnvMap, EnvName, Profile, Resource, ResourceKind, Run, Runtime, Scope, SecretValue, Target,
+    Variable,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -66,12 +67,13 @@ fn records() -> impl Strategy<Value = Records> {
         variables: variables
             .into_iter()
             .map(|(id, (content, scope))| {
-                let (id, mut record) = variable(&format!("v{id}"), &"x".repeat(content.into()));
+                let (id, mut record) = variable(&format!("v{id}"), &"x".repeat(content.min(1).into()));
                 record.scope = match scope {
                     0 => Scope::Tenant,
                     1 => Scope::Workspace("w".parse().unwrap()),
                     _ => Scope::Project("p".parse().unwrap()),
                 };
+                record.deliver = if content == 2 { Deliver::File } else { Deliver::Env };
                 (id, record)
             })
             .collect(),
@@ -111,6 +113,7 @@ fn variable(id: &str, value: &str) -> (miosa_injector::model::VariableId, Variab
         name: EnvName::parse("NAME").unwrap(),
         value: SecretValue::new(value.to_owned()).unwrap(),
         enabled: true,
+        deliver: Deliver::Env,
     };
     (id, variable)
 }

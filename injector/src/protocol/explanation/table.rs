@@ -60,8 +60,11 @@ impl Explanation {
         let columns = Columns::of(&self.variables, width);
         columns.write(out, ["NAME", "VALUE", "FROM", "RECORD"])?;
         for variable in &self.variables {
-            let VariableExplained { name, preview, layer, source_id, overrode } = variable;
+            let VariableExplained { name, preview, layer, source_id, delivery, overrode } = variable;
             columns.write(out, [name, &cell(preview, columns.value), layer, source_id])?;
+            if let Some(delivery) = delivery {
+                writeln!(out, "  \u{2514} delivered as {}", plain(delivery))?;
+            }
             for Overridden { layer, source_id, preview, why } in overrode {
                 let lost = format!("  \u{2514} over {layer} {source_id} ({})", cell(preview, columns.value));
                 write_wrapped(out, &lost, why, width)?;
@@ -171,6 +174,7 @@ mod tests {
                 preview: preview.to_owned(),
                 layer: layer.to_owned(),
                 source_id: source_id.to_owned(),
+                delivery: None,
                 overrode,
             };
         let why = "less specific: workspace/all is below workspace/sandbox";
@@ -228,6 +232,16 @@ GONE is not set: tenant/all env_6brhjfcckxtaersk4h5i: disabled
 "
         );
         assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_in_the_environment_says_so_on_a_line_of_its_own() {
+        let mut explanation = explanation();
+        explanation.variables[0].delivery = Some("file".to_owned());
+        let table = explanation.table(80);
+        let lines: Vec<&str> = table.lines().skip_while(|line| !line.starts_with("ANTHROPIC")).collect();
+        assert_eq!(lines[1], "  \u{2514} delivered as file", "{table}");
+        assert_eq!(table.matches("delivered").count(), 1, "{table}");
     }
 
     #[test]
