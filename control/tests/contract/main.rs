@@ -21,6 +21,7 @@ macro_rules! cases {
     () => {
         mod auth;
         mod concurrency;
+        mod delivery;
         mod dry_run;
         mod hosts;
         mod http;
