@@ -259,7 +259,7 @@ fn key(seed: u8) -> SigningKey {
 const NOW: u64 = 1_750_000_000_000;
 
 /// Requests, and what smugglers make of them.
-const HEADS: [&str; 24] = [
+const HEADS: [&str; 28] = [
     "GET /v1/resolve HTTP/1.1\r\nHost: miosa\r\n\r\n",
     "GET /v1/resolve?run=run_1 HTTP/1.1\r\nHost: miosa\r\nIf-None-Match: \"x\", W/\"y\"\r\n\r\n",
     "GET /v1/explain?run= HTTP/1.1\r\nHost: miosa\r\nConnection: close\r\n\r\n",
@@ -284,4 +284,8 @@ const HEADS: [&str; 24] = [
     "GET /v1/resolve HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: b\r\nVia: c\r\nForwarded: d\r\nOrigin: e\r\n\r\n",
     "GET /v1/resolve HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n",
     "\r\n\r\nGET /v1/resolve HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /v1/watch?run=run_1&etag=W/%2200ff%22&timeout=300 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /v1/watch?timeout=301 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /v1/watch?timeout=&etag=&etag=x HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET /v1/watch HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"x\"\r\n\r\n",
 ];

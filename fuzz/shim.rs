@@ -2,17 +2,21 @@
 //! Making a library of it for good would cost 800 bytes of a program that is counted in bytes.
 #![allow(dead_code, reason = "the rest of the program, which uses them, is not here")]
 
-#[path = "../shim/src/environment.rs"]
-mod environment;
-#[path = "../shim/src/failure.rs"]
-mod failure;
-#[path = "../shim/src/fuzzing.rs"]
-mod fuzzing;
-#[path = "../shim/src/http.rs"]
-mod http;
-#[path = "../shim/src/launch.rs"]
-mod launch;
-#[path = "../shim/src/options.rs"]
-mod options;
+#[path = "../shim/src"]
+mod shim {
+    pub mod address;
+    pub mod delivery;
+    pub mod environment;
+    pub mod failure;
+    pub mod fuzzing;
+    pub mod http;
+    pub mod launch;
+    pub mod options;
+    pub mod patience;
+    pub mod signals;
+    pub mod sys;
+}
+
+use shim::{address, delivery, environment, failure, fuzzing, http, launch, options, patience, signals, sys};
 
 pub use fuzzing::{shim_options, shim_response};

@@ -1,69 +1,159 @@
 //! Asks the daemon, and waits until it can answer: its socket may not be there yet, it may be
 //! restarting, and the resource or the run may still be on its way to this host.
 
-use std::path::Path;
-use std::thread;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use miosa_injector::model::RunId;
+use miosa_injector::model::{EnvMap, RunId};
 use miosa_injector::protocol::{ErrorBody, Explanation, ResolveResponse};
 
+use crate::address::Address;
 use crate::failure::Failure;
-use crate::http::{self, Answer, Deadline, Trouble};
+use crate::http::{self, Answer, Exchange, Trouble};
 use crate::options::Options;
+use crate::patience::{Patience, Woken};
 
 /// The daemon behind one socket, asked about one run.
 pub(crate) struct Daemon<'a> {
-    socket: &'a Path,
+    address: &'a Address,
     run: Option<&'a RunId>,
     wait: Duration,
+}
+
+/// A resolution, and what its content is called.
+pub(crate) struct Resolved {
+    pub(crate) resolution: ResolveResponse,
+    pub(crate) etag: Option<String>,
+}
+
+/// Why there is no answer.
+pub(crate) enum NoAnswer {
+    /// In words for people.
+    Failed(Failure),
+    /// We were asked to stop before there was one.
+    Stopped(i32),
+}
+
+impl From<NoAnswer> for Failure {
+    fn from(reason: NoAnswer) -> Self {
+        match reason {
+            NoAnswer::Failed(failure) => failure,
+            NoAnswer::Stopped(signal) => Self::stopped(signal),
+        }
+    }
+}
+
+impl Resolved {
+    /// What a host that holds nothing for this sandbox would say.
+    pub(crate) fn none() -> Self {
+        let resolution = ResolveResponse {
+            resource_id: String::new(),
+            run_id: None,
+            snapshot_version: 0,
+            stale: false,
+            age_seconds: 0,
+            env: EnvMap::new(),
+            delivery: BTreeMap::new(),
+            files: Vec::new(),
+            cwd: None,
+            cwd_source: None,
+            command: None,
+            command_source: None,
+            command_error: None,
+            profile: None,
+        };
+        Self { resolution, etag: None }
+    }
 }
 
 impl<'a> Daemon<'a> {
     /// The daemon that the options name.
     pub(crate) fn of(options: &'a Options) -> Self {
-        Self { socket: &options.socket, run: options.run.as_ref(), wait: options.wait }
+        Self { address: &options.socket, run: options.run.as_ref(), wait: options.wait }
     }
 
     /// What to start with.
-    pub(crate) fn resolve(&self) -> Result<ResolveResponse, Failure> {
-        let body = self.ask("/v1/resolve")?;
-        let resolution: ResolveResponse = serde_json::from_slice(&body).map_err(unreadable)?;
-        if !resolution.delivery.is_empty() || !resolution.files.is_empty() {
-            return Err(Failure::own(
-                "miosad asks for variables to be delivered as files, which this version can't do; put a newer miosa-exec into the image",
-            ));
-        }
-        Ok(resolution)
+    pub(crate) fn resolve(&self, patience: &mut Patience<'_>) -> Result<Resolved, NoAnswer> {
+        let answer = self.ask("/v1/resolve", patience)?;
+        resolved(answer).map_err(|trouble| NoAnswer::Failed(Failure::own(trouble.text())))
     }
 
     /// Where each variable comes from.
-    pub(crate) fn explain(&self) -> Result<Explanation, Failure> {
-        serde_json::from_slice(&self.ask("/v1/explain")?).map_err(unreadable)
+    pub(crate) fn explain(&self, patience: &mut Patience<'_>) -> Result<Explanation, NoAnswer> {
+        let answer = self.ask("/v1/explain", patience)?;
+        serde_json::from_slice(&answer.body).map_err(|error| NoAnswer::Failed(Failure::own(unreadable(&error))))
+    }
+
+    /// Begins to wait for a content that is not called `etag`.
+    pub(crate) fn watch(&self, etag: Option<&str>) -> Result<Exchange, Trouble> {
+        let mut target = self.target("/v1/watch");
+        let mut add = |name: &str, value: &str| {
+            target.push(if target.contains('?') { '&' } else { '?' });
+            target.extend([name, "=", value]);
+        };
+        if let Some(etag) = etag {
+            add("etag", etag);
+        }
+        add("timeout", WATCH_SECONDS);
+        Exchange::begin(self.address, &target)
+    }
+
+    /// Goes on with an exchange.
+    pub(crate) fn advance(&self, exchange: &mut Exchange) -> Result<Option<Answer>, Trouble> {
+        exchange.advance(self.address)
     }
 
     /// Asks again until there is an answer, no hope, or no time.
-    fn ask(&self, path: &str) -> Result<Vec<u8>, Failure> {
+    fn ask(&self, path: &str, patience: &mut Patience<'_>) -> Result<Answer, NoAnswer> {
         let started = Instant::now();
         // Even the single try of `--wait 0` must be able to get its answer.
-        let deadline = Deadline::after(started, self.wait.max(SHORTEST_TRY));
+        let deadline = started.checked_add(self.wait.max(SHORTEST_TRY)).unwrap_or(started);
         let mut pause = FIRST_PAUSE;
         loop {
-            let trouble = match http::get(self.socket, &self.target(path), deadline).and_then(judge) {
-                Ok(body) => return Ok(body),
+            let trouble = match self.try_once(path, deadline, patience)?.and_then(judge) {
+                Ok(answer) => return Ok(answer),
                 Err(trouble) => trouble,
             };
             let left = self.wait.saturating_sub(started.elapsed());
             match trouble {
-                Trouble::Lasting(why) => return Err(Failure::own(why)),
+                Trouble::Lasting(why) => return Err(NoAnswer::Failed(Failure::own(why))),
                 Trouble::Passing(why) if left < LEAST_TIME => {
                     let waited = self.wait.as_secs();
-                    return Err(Failure::own(format_args!("{why} (waited {waited} s; see --wait)")));
+                    let why = format_args!("{why} (waited {waited} s; see --wait)");
+                    return Err(NoAnswer::Failed(Failure::own(why)));
                 }
-                // Towards the end the tries come closer, so that what comes late is still found.
-                Trouble::Passing(_) => thread::sleep(pause.min(left.checked_div(2).unwrap_or_default())),
+                Trouble::Passing(_) => {}
+            }
+            // Towards the end the tries come closer, so that what comes late is still found.
+            let nap = pause.min(left.checked_div(2).unwrap_or_default());
+            if let Woken::Stopped(signal) = patience.sleep(nap) {
+                return Err(NoAnswer::Stopped(signal));
             }
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn try_once(
+        &self,
+        path: &str,
+        deadline: Instant,
+        patience: &mut Patience<'_>,
+    ) -> Result<Result<Answer, Trouble>, NoAnswer> {
+        let mut exchange = match Exchange::begin(self.address, &self.target(path)) {
+            Ok(exchange) => exchange,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        loop {
+            match patience.wait(Some(exchange.awaits()), deadline) {
+                Woken::Ready => {}
+                Woken::Late => return Ok(Err(http::unanswered())),
+                Woken::Stopped(signal) => return Err(NoAnswer::Stopped(signal)),
+            }
+            match exchange.advance(self.address) {
+                Ok(None) => {}
+                Ok(Some(answer)) => return Ok(Ok(answer)),
+                Err(trouble) => return Ok(Err(trouble)),
+            }
         }
     }
 
@@ -76,10 +166,22 @@ impl<'a> Daemon<'a> {
     }
 }
 
+/// Reads an answer that holds a resolution.
+pub(crate) fn resolved(answer: Answer) -> Result<Resolved, Trouble> {
+    let Answer { etag, body, .. } = answer;
+    let resolution: ResolveResponse =
+        serde_json::from_slice(&body).map_err(|error| Trouble::Lasting(unreadable(&error)))?;
+    if !resolution.files.is_empty() {
+        let text = "miosad asks for files to be written, which this version can't do";
+        return Err(Trouble::Lasting(format!("{text}; put a newer miosa-exec into the image")));
+    }
+    Ok(Resolved { resolution, etag })
+}
+
 /// Sorts the answers: the one that was asked for, those that a little patience may mend, the rest.
-fn judge(answer: Answer) -> Result<Vec<u8>, Trouble> {
+pub(crate) fn judge(answer: Answer) -> Result<Answer, Trouble> {
     if answer.status == 200 {
-        return Ok(answer.body);
+        return Ok(answer);
     }
     let status = answer.status;
     let Ok(ErrorBody { error }) = serde_json::from_slice(&answer.body) else {
@@ -97,12 +199,12 @@ fn judge(answer: Answer) -> Result<Vec<u8>, Trouble> {
 }
 
 /// The parser's own text may quote a value, so only the place is told.
-fn unreadable(error: serde_json::Error) -> Failure {
-    Failure::own(format_args!(
+fn unreadable(error: &serde_json::Error) -> String {
+    format!(
         "the answer of miosad can't be read (line {}, column {}); do the versions of miosad and miosa-exec match?",
         error.line(),
         error.column()
-    ))
+    )
 }
 
 /// A line for people has no room for a message without end.
@@ -115,4 +217,6 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// A try in less time than this would fail for that alone, and hide the reason of the one before.
 const LEAST_TIME: Duration = Duration::from_millis(50);
 const SHORTEST_TRY: Duration = Duration::from_secs(1);
+/// As long as the daemon takes without being asked otherwise.
+const WATCH_SECONDS: &str = "60";
 const LONGEST_QUOTE: usize = 500;

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use miosa_injector::model::{EnvMap, EnvName};
 
+use crate::delivery::Deliveries;
 use crate::failure::Failure;
 use crate::options::{self, ImageEnv, Inherited, Options};
 
@@ -12,32 +13,42 @@ use crate::options::{self, ImageEnv, Inherited, Options};
 pub(crate) struct Environment(Vec<CString>);
 
 impl Environment {
-    /// The image's own environment, then what the daemon answered, then `--env`, then the socket.
+    /// The image's own environment, then what the daemon answered, then `--env`, then the socket; and for
+    /// what is delivered elsewhere, where that is.
     pub(crate) fn layered(
         inherited: &Inherited,
         resolved: &EnvMap,
         options: &Options,
+        elsewhere: &Deliveries,
     ) -> Result<Self, Failure> {
         let mut entries = Vec::with_capacity(
             inherited
                 .len()
                 .saturating_add(resolved.len())
                 .saturating_add(options.env.len())
+                .saturating_add(elsewhere.variables().len())
                 .saturating_add(1),
         );
+        let is_told_elsewhere =
+            |name: &str| !elsewhere.variables().is_empty() && elsewhere.variables().contains_key(name);
         if options.image_env == ImageEnv::Keep {
-            let kept = inherited.iter().filter(|(name, _)| !is_replaced(name, resolved, &options.env));
+            let kept = inherited.iter().filter(|(name, _)| {
+                !is_replaced(name, resolved, &options.env) && !name.to_str().is_some_and(is_told_elsewhere)
+            });
             for (name, value) in kept {
                 entries.push(entry(name.as_bytes(), value.as_bytes())?);
             }
         }
         let resolved = resolved.iter().filter(|(name, _)| !options.env.contains_key(name));
         for (name, value) in resolved.chain(&options.env) {
-            if !is_socket(name) {
+            if !is_socket(name) && !elsewhere.takes(name) && !is_told_elsewhere(name.as_str()) {
                 entries.push(entry(name.as_str().as_bytes(), value.expose().as_bytes())?);
             }
         }
-        entries.push(entry(SOCKET.as_bytes(), options.socket.as_os_str().as_bytes())?);
+        for (name, place) in elsewhere.variables() {
+            entries.push(entry(name.as_bytes(), place.as_bytes())?);
+        }
+        entries.push(entry(SOCKET.as_bytes(), options.socket.text().as_bytes())?);
         Ok(Self(entries))
     }
 
@@ -110,7 +121,7 @@ mod tests {
     fn layered(image: &[(&[u8], &[u8])], resolved: &[(&str, &str)], args: &[&str]) -> Vec<String> {
         let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
         let image = image.iter().map(|(name, value)| (text(name), text(value))).collect();
-        let environment = Environment::layered(&image, &map(resolved), &typed(args)).unwrap();
+        let environment = Environment::layered(&image, &map(resolved), &typed(args), &Deliveries::default()).unwrap();
         environment.entries().iter().map(|entry| entry.to_bytes().escape_ascii().to_string()).collect()
     }
 
@@ -159,7 +170,7 @@ mod tests {
     #[test]
     fn a_variable_is_found_whole() {
         let image = vec![("PATHS".into(), "no".into()), ("PATH".into(), "/a=b".into())];
-        let environment = Environment::layered(&image, &EnvMap::new(), &typed(&[])).unwrap();
+        let environment = Environment::layered(&image, &EnvMap::new(), &typed(&[]), &Deliveries::default()).unwrap();
         assert_eq!(environment.get("PATH"), Some(b"/a=b".as_slice()));
         assert_eq!(environment.get("PAT"), None);
     }

@@ -31,6 +31,12 @@ impl Failure {
         Self { status: 127, text: text.to_string() }
     }
 
+    /// We were asked to stop by a signal of this number while nothing was started yet.
+    pub(crate) fn stopped(signal: i32) -> Self {
+        let text = format!("asked to stop by signal {signal} before the command was started");
+        Self { status: u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX), text }
+    }
+
     /// What went wrong.
     pub(crate) fn text(&self) -> &str {
         &self.text
@@ -39,8 +45,13 @@ impl Failure {
     /// Tells stderr, and gives the exit status.
     pub(crate) fn report(&self) -> u8 {
         // With stderr gone, the exit status still says it.
-        drop(std::io::stderr().write_all(self.line().as_bytes()));
+        self.tell();
         self.status
+    }
+
+    /// Tells stderr of something that goes wrong while it goes on.
+    pub(crate) fn tell(&self) {
+        drop(std::io::stderr().write_all(self.line().as_bytes()));
     }
 
     /// Always one line: parts of the text come from the daemon and from command lines.

@@ -5,12 +5,13 @@
 //!
 //! | step | module |
 //! |---|---|
-//! | the kernel starts us | [`sys`] |
+//! | the kernel starts us | [`sys`]; as the first process of a machine, [`vm`] |
 //! | what is asked for | [`options`], [`help`] |
-//! | asking the daemon, and waiting for it | [`daemon`], over [`http`] |
-//! | the environment, the directory, the command | [`environment`], [`launch`] |
-//! | showing them instead | [`mod@print`] |
+//! | asking the daemon, and waiting for it | [`daemon`], over [`http`] to an [`address`], with [`patience`] |
+//! | what is started | [`plan`]: [`environment`], [`launch`], [`delivery`] |
+//! | showing it instead | [`mod@print`] |
 //! | becoming the command | [`exec`] |
+//! | or staying with it as its parent | [`init`], with [`signals`]; [`watch`] tells it of changes |
 //! | one line when something is wrong | [`failure`] |
 //!
 //! No async runtime, no TLS, no cryptography, no threads: nothing that is not needed to read one
@@ -19,6 +20,7 @@
 
 mod address;
 mod daemon;
+mod delivery;
 mod environment;
 mod exec;
 mod failure;
@@ -26,12 +28,17 @@ mod failure;
 mod fuzzing;
 mod help;
 mod http;
+mod init;
 mod launch;
 mod options;
+mod patience;
+mod plan;
 mod print;
 mod run;
 mod signals;
 mod sys;
+mod vm;
+mod watch;
 
 /// Under test the test runner is started, and Rust's own start-up does no harm.
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Shows what would be started. Values are masked unless a person asked for them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -75,6 +76,7 @@ pub(crate) fn json(
         "command": words.map(|words| words.iter().map(|word| lossy(word)).collect::<Vec<_>>()),
         "command_error": command.as_ref().err().map(Failure::text),
         "env": variables,
+        "delivery": resolution.delivery.iter().map(|(name, word)| (name.as_str(), word)).collect::<BTreeMap<_, _>>(),
     });
     text(format!("{launch:#}\n").as_bytes())
 }
@@ -104,8 +106,7 @@ fn shown_words<'a>(command: &'a [CString], options: &Options, resolution: &Resol
 }
 
 /// Where each variable comes from, `--env` included.
-pub(crate) fn explanation(explanation: &Explanation, options: &Options) -> Result<(), Failure> {
-    let mut explanation = explanation.clone();
+pub(crate) fn explanation(mut explanation: Explanation, options: &Options) -> Result<(), Failure> {
     for (name, value) in &options.env {
         explanation.add_command_line(name, value);
     }

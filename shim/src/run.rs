@@ -1,66 +1,101 @@
-//! The whole story of one start, from the arguments to the moment the command takes over.
+//! The whole story of one start, from the arguments to the moment the command takes over, or ends.
 
-use std::convert::Infallible;
 use std::ffi::OsString;
+use std::time::Duration;
 
 use nix::sys::prctl;
 
-use crate::daemon::Daemon;
-use crate::environment::Environment;
+use crate::daemon::{Daemon, NoAnswer, Resolved};
+use crate::delivery::{Placed, Shelf};
 use crate::failure::Failure;
-use crate::launch;
-use crate::options::{self, Inherited, Options, Print, Request};
-use crate::{exec, help, print};
+use crate::options::{self, Inherited, OnChange, OnFailure, Options, Print, Request};
+use crate::patience::Patience;
+use crate::plan::{self, Plan};
+use crate::signals::Signals;
+use crate::watch::Watcher;
+use crate::{help, init, print, vm};
 
-/// Does what the arguments say and gives the exit status; returns only when no command was started.
+/// Does what the arguments say and gives the exit status. Without `--init` it returns only when no command
+/// was started.
 pub(crate) fn main(args: Vec<OsString>, inherited: Inherited) -> i32 {
-    match run(args, &inherited) {
-        Ok(()) => 0,
-        Err(failure) => failure.report().into(),
-    }
-}
-
-fn run(args: Vec<OsString>, inherited: &Inherited) -> Result<(), Failure> {
     // 1. What is asked for?
-    let options = match options::parse(args, inherited)? {
-        Request::Help => return print::text(help::HELP.as_bytes()),
-        Request::Version => return print::text(help::VERSION.as_bytes()),
-        Request::Start(options) => options,
+    let is_for_vm = vm::is_wanted(&args, &inherited);
+    let done = match options::parse(args, &inherited) {
+        Ok(Request::Help) => print::text(help::HELP.as_bytes()),
+        Ok(Request::Version) => print::text(help::VERSION.as_bytes()),
+        Ok(Request::Start(options)) => match options.print {
+            Some(what) => show(what, &options, &inherited),
+            None => return run(&options, &inherited),
+        },
+        Err(failure) if is_for_vm => vm::live(Duration::ZERO, || Err(failure)).map(|never| match never {}),
+        Err(failure) => Err(failure),
     };
-
-    // 2. From here on secrets are in memory: no core dump, no debugger of the same user. `execve`
-    //    takes this back by itself (prctl(2), PR_SET_DUMPABLE), so nothing of it reaches the command.
-    prctl::set_dumpable(false)
-        .map_err(|error| Failure::own(format_args!("cannot switch core dumps off: {}", error.desc())))?;
-
-    match options.print {
-        None => start(&options, inherited).map(|never| match never {}),
-        Some(what) => show(what, &options, inherited),
-    }
+    done.map_or_else(|failure| failure.report().into(), |()| 0)
 }
 
-fn start(options: &Options, inherited: &Inherited) -> Result<Infallible, Failure> {
+fn run(options: &Options, inherited: &Inherited) -> i32 {
+    let status = if options.vm {
+        vm::live(options.grace, || start(options, inherited)).map(|never| match never {})
+    } else {
+        start(options, inherited)
+    };
+    status.unwrap_or_else(|failure| failure.report().into())
+}
+
+fn start(options: &Options, inherited: &Inherited) -> Result<i32, Failure> {
+    // 2. Who stays takes its signals from here on; who becomes the command leaves them as they are.
+    let mut signals = if options.init { Some(Signals::block()?) } else { None };
+
     // 3. Ask the daemon, and wait for it if need be.
-    let resolution = Daemon::of(options).resolve()?;
+    protect()?;
+    let patience = signals.as_mut().map_or_else(Patience::deaf, Patience::hearing);
+    let Resolved { resolution, etag } = resolve(options, patience)?;
 
-    // 4. Decide: command, directory, environment.
-    let command = launch::command(options, &resolution)?;
-    let directory = launch::directory(options, &resolution);
-    let environment = Environment::layered(inherited, &resolution.env, options)?;
+    // 4. Decide: command, directory, environment, and what is delivered elsewhere.
+    let (mut shelf, mut placed) = (Shelf::default(), Placed::default());
+    let plan = Plan::of(&resolution, options, inherited, &mut shelf)?;
+    drop(resolution);
 
-    // 5. Become the command. Only a failure comes back, and only the socket's closed descriptor was
-    //    ever ours: signals, limits and open files are still those we were started with.
-    launch::enter(directory.as_ref())?;
-    exec::become_command(&command, &environment)
+    // 5. Become the command, or stay with it until it ends.
+    plan.put_files(&mut placed)?;
+    let Some(signals) = signals else {
+        return plan.become_it().map(|never| match never {});
+    };
+    let watcher = (options.on_change != OnChange::Ignore)
+        .then(|| Watcher::new(options, inherited, &plan, etag, shelf));
+    init::run(plan, signals, watcher, placed, options)
+}
+
+/// From here on secrets are in memory: no core dump, no debugger of the same user. `execve` takes this back
+/// by itself (prctl(2), PR_SET_DUMPABLE), so nothing of it reaches the command.
+fn protect() -> Result<(), Failure> {
+    prctl::set_dumpable(false)
+        .map_err(|error| Failure::own(format_args!("cannot switch core dumps off: {}", error.desc())))
+}
+
+fn resolve(options: &Options, mut patience: Patience<'_>) -> Result<Resolved, Failure> {
+    match Daemon::of(options).resolve(&mut patience) {
+        Ok(resolved) => Ok(resolved),
+        Err(NoAnswer::Stopped(signal)) => Err(Failure::stopped(signal)),
+        Err(NoAnswer::Failed(failure)) => match options.on_failure {
+            OnFailure::Fail => Err(failure),
+            OnFailure::Continue => {
+                Failure::own(format_args!("{}; starting with what the image brings", failure.text())).tell();
+                Ok(Resolved::none())
+            }
+        },
+    }
 }
 
 fn show(what: Print, options: &Options, inherited: &Inherited) -> Result<(), Failure> {
+    protect()?;
     let daemon = Daemon::of(options);
     if what == Print::Explain {
-        return print::explanation(&daemon.explain()?, options);
+        let explanation = daemon.explain(&mut Patience::deaf()).map_err(Failure::from)?;
+        return print::explanation(explanation, options);
     }
-    let resolution = daemon.resolve()?;
-    let environment = Environment::layered(inherited, &resolution.env, options)?;
+    let resolution = daemon.resolve(&mut Patience::deaf()).map_err(Failure::from)?.resolution;
+    let (environment, _) = plan::environment(&resolution, options, inherited, &mut Shelf::for_show())?;
     match what {
         Print::Env => print::env(&environment, options.values),
         Print::Json => print::json(&environment, &resolution, options),

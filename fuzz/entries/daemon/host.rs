@@ -11,7 +11,7 @@ use miosa_snapshot::{Digest, HostIdentity, HostPrivateKey};
 
 use crate::clock::stepped::Hands;
 use crate::floor::{Floors, GROUND, Mark};
-use crate::generation::Standing;
+use crate::generation::{Generation, Standing};
 use crate::host::HostFile;
 use crate::intake::{Accepted, Intake, Offer, Origin, Refused, Shared, Sockets, Tell};
 use crate::layout::StateDir;
@@ -44,6 +44,7 @@ impl Sockets for NoSockets {
     fn retire(&mut self, _next: &State) {}
     fn open(&mut self, _state: &State) {}
     fn sweep(&mut self, _state: &State) {}
+    fn tell(&mut self, _before: &Generation, _now: &Generation) {}
 }
 
 impl Host {

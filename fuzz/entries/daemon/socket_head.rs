@@ -17,6 +17,7 @@ use crate::settings::Limits;
 use crate::socket::server::protocol;
 use crate::socket::session::{Socket, Sources, Visit};
 use crate::socket::stream::{LineEnds, PacedStream};
+use crate::socket::vigil::Pace;
 
 /// Whatever is answered was asked for in exactly the way that this API is asked, as a second reader of the
 /// same bytes finds; and after a request that is not, nothing more of the connection is read.
@@ -40,8 +41,10 @@ fn answers(first: &[u8], second: &[u8]) -> Vec<bool> {
     // With nothing to answer from, what is asked in order gets 503, and all else its refusal.
     let (current, access, workshop) = Default::default();
     let sources = Sources { current, clock: Clock::System, access, workshop };
-    let socket = Socket::new("t1".parse().expect("an id"), "sbx-1".parse().expect("an id"));
-    let visit = Arc::new(Visit::new(socket, sources, Visitor::default()));
+    let socket =
+        Socket::new("t1".parse().expect("an id"), "sbx-1".parse().expect("an id"), Arc::default());
+    let pace = Arc::<Pace>::default();
+    let visit = Arc::new(Visit::new(socket, sources, Visitor::default(), Arc::clone(&pace)));
     let noted = Rc::clone(&seen);
     let service = service_fn(move |request: Request<Incoming>| {
         let (visit, noted) = (Arc::clone(&visit), Rc::clone(&noted));
@@ -55,7 +58,7 @@ fn answers(first: &[u8], second: &[u8]) -> Vec<bool> {
     runtime.block_on(async {
         let bytes = tokio::io::AsyncReadExt::chain(first, second);
         let stream = tokio::io::join(bytes, tokio::io::sink());
-        let stream = TokioIo::new(PacedStream::new(stream, Arc::default(), LineEnds::STRICT));
+        let stream = TokioIo::new(PacedStream::new(stream, pace, LineEnds::STRICT));
         // How the connection ends is no concern here.
         drop(protocol(&Limits::default()).serve_connection(stream, service).await);
     });
@@ -79,7 +82,7 @@ fn after_request(bytes: &[u8]) -> Result<&[u8], &'static str> {
     if (words.next(), words.clone().nth(1), words.clone().count()) != (Some("GET"), Some("HTTP/1.1"), 2) {
         return Err("it is no GET of HTTP/1.1");
     }
-    check_target(words.next().unwrap_or_default())?;
+    let is_watch = check_target(words.next().unwrap_or_default())?;
     let mut hosts = 0_usize;
     for line in lines {
         let (name, value) = line.split_once(':').ok_or("a header has no name")?;
@@ -94,6 +97,7 @@ fn after_request(bytes: &[u8]) -> Result<&[u8], &'static str> {
             "host" => hosts += 1,
             "content-length" if value.trim().bytes().all(|byte| byte == b'0') => {}
             "content-length" | "transfer-encoding" => return Err("it announces a body"),
+            "if-none-match" if is_watch => return Err("its tag is in the wrong place"),
             "forwarded" | "via" | "origin" | "upgrade" | "expect" => return Err("it was passed on"),
             name if name.starts_with("x-forwarded-") => return Err("it was passed on"),
             _ => {}
@@ -102,20 +106,36 @@ fn after_request(bytes: &[u8]) -> Result<&[u8], &'static str> {
     if hosts == 1 { Ok(&rest[4..]) } else { Err("it has not one host") }
 }
 
-fn check_target(target: &str) -> Result<(), &'static str> {
+/// Whether it is a watch.
+fn check_target(target: &str) -> Result<bool, &'static str> {
     // hyper drops a fragment, which no client sends (RFC 9112, section 3.2), before anybody sees it.
     let target = target.split('#').next().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    if !["/v1/resolve", "/v1/explain"].contains(&path) {
-        return Err("it is of another path");
-    }
-    let given: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
-    match given[..] {
-        [] | ["run" | "run="] => Ok(()),
-        [run] => {
-            let id = run.strip_prefix("run=").ok_or("it has another parameter")?;
-            id.parse::<RunId>().map(drop).map_err(|_no_id| "its run is no id")
+    let known: &[&str] = match path {
+        "/v1/resolve" | "/v1/explain" => &["run"],
+        "/v1/watch" => &["run", "etag", "timeout"],
+        _ => return Err("it is of another path"),
+    };
+    let mut given = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if !known.contains(&name) || given.contains(&name) {
+            return Err("it has another parameter, or one twice");
         }
-        _ => Err("it has more than one parameter"),
+        given.push(name);
+        let is_fine = match name {
+            _ if value.is_empty() => true,
+            "run" => value.parse::<RunId>().is_ok(),
+            "timeout" => {
+                let digits = value.trim_start_matches('0');
+                let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+                is_number && (digits.len() < 3 || digits.len() == 3 && digits <= "300")
+            }
+            _ => true,
+        };
+        if !is_fine {
+            return Err("a parameter has a value that is none");
+        }
     }
+    Ok(path == "/v1/watch")
 }

@@ -5,8 +5,10 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use arbitrary::Unstructured;
 
+use crate::address::Address;
+use crate::delivery::Deliveries;
 use crate::environment::Environment;
-use crate::options::{ImageEnv, Inherited, Request, parse};
+use crate::options::{ImageEnv, Inherited, Place, Request, parse};
 use miosa_injector::model::EnvMap;
 
 /// Everything typed is taken or refused in a line that shows no value; what is taken keeps its bytes, and
@@ -26,15 +28,21 @@ pub fn run(data: &[u8]) {
             return;
         }
     };
-    assert!(options.socket.is_absolute());
+    assert!(!matches!(&options.socket, Address::Unix(path) if !path.is_absolute()));
     assert!(args.ends_with(&options.command), "the command is not what was typed");
-    assert!(options.env.keys().all(|name| !name.is_reserved()));
+    assert!(options.env.keys().chain(options.places.keys()).all(|name| !name.is_reserved()));
+    for place in options.places.values() {
+        match place {
+            Place::File(path) => assert!(path.is_absolute() && path.file_name().is_some()),
+            Place::Descriptor(number) => assert!(*number > 2),
+        }
+    }
 
-    let environment = Environment::layered(&inherited, &EnvMap::new(), &options);
+    let environment = Environment::layered(&inherited, &EnvMap::new(), &options, &Deliveries::default());
     let Ok(environment) = environment else {
         let has_nul = |text: &OsString| text.as_bytes().contains(&0);
         assert!(
-            has_nul(&options.socket.into())
+            has_nul(&options.socket.text().into_owned())
                 || inherited.iter().any(|(name, value)| has_nul(name) || has_nul(value))
         );
         return;
@@ -63,7 +71,10 @@ fn variable(u: &mut Unstructured<'_>) -> (OsString, OsString) {
         0 => "PATH".into(),
         1 => bytes(u),
         2 => pick(u, &["MIOSA_SOCKET", "MIOSA_RUN_ID", "MIOSA_TENANT_ID", "MIOSA_AGENT_CWD"]).into(),
-        3 => format!("MIOSA_EXEC_ENV_{}", pick(u, &["A", "b_c", "9", "MIOSA_RUN_ID", ""])).into(),
+        3 => {
+            let kind = pick(u, &["ENV", "FILE", "FD"]);
+            format!("MIOSA_EXEC_{kind}_{}", pick(u, &["A", "b_c", "9", "MIOSA_RUN_ID", ""])).into()
+        }
         _ => format!("MIOSA_EXEC_{}", pick(u, &OPTIONS).to_ascii_uppercase().replace('-', "_")).into(),
     };
     (name, value(u))
@@ -86,9 +97,11 @@ fn argument(u: &mut Unstructured<'_>) -> OsString {
 fn value(u: &mut Unstructured<'_>) -> OsString {
     match u.int_in_range(0..=4).unwrap_or(0) {
         0 => format!("A={SECRET}").into(),
-        1 => pick(u, &["A=1", "MIOSA_RUN_ID=x", "MIOSA_AGENT_COMMAND=a 'b", "=", "9=x"]).into(),
+        1 => pick(u, &["A=1", "A=7", "MIOSA_RUN_ID=x", "MIOSA_AGENT_COMMAND=a 'b", "=", "9=x"]).into(),
         2 => {
-            pick(u, &["0", "10", "4294967295", "1", "true", "env", "json", "run_1", "/s", "vsock:2:1"]).into()
+            let numbers = ["0", "10", "4294967295", "1", "true", "env", "json", "run_1", "/s", "vsock:2:1"];
+            let words = ["restart", "ignore", "signal=HUP", "signal=", "continue", "fail"];
+            pick(u, &[&numbers[..], &words].concat()).into()
         }
         3 => format!("9={SECRET}\n").into(),
         _ => bytes(u),
@@ -106,7 +119,7 @@ fn pick<'a>(u: &mut Unstructured<'_>, from: &[&'a str]) -> &'a str {
 
 const SECRET: &str = "hunter2hunter2";
 const MAX_ARGUMENTS: usize = 24;
-const OPTIONS: [&str; 17] = [
+const OPTIONS: [&str; 19] = [
     "socket",
     "run",
     "env",
@@ -116,7 +129,9 @@ const OPTIONS: [&str; 17] = [
     "print",
     "reveal",
     "init",
+    "grace",
     "on-change",
+    "settle",
     "on-failure",
     "file",
     "fd",

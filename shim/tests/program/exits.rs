@@ -10,14 +10,13 @@ fn bad_usage_is_125() {
     for (args, line) in [
         (&["--nope"][..], "no option --nope; see miosa-exec --help"),
         (&["--wait", "x"], "--wait takes a whole number of seconds; see miosa-exec --help"),
-        (&["--socket", "vsock:2:7007"], "--socket: vsock addresses are not built yet in this version"),
-        (&["--init", "--", "true"], "--init is not built yet in this version; leave it out"),
-        (&["--on-change=restart"], "--on-change is not built yet in this version; leave it out"),
+        (&["--socket", "vsock:2"], "--socket takes vsock:CID:PORT in decimal numbers"),
+        (&["--on-change=reload"], "--on-change takes ignore, restart or signal=NAME, such as signal=HUP"),
         (&["--env", "MIOSA_SOCKET=/x"], "--env: MIOSA_SOCKET is set by the platform alone"),
     ] {
         Shim::alone().args(args).run().fails(125, line);
     }
-    Shim::alone().image("MIOSA_EXEC_VM", "1").run().fails(125, "MIOSA_EXEC_VM is not built yet");
+    Shim::alone().image("MIOSA_EXEC_INIT", "yes").run().fails(125, "MIOSA_EXEC_INIT takes 1 or 0");
     Shim::alone().image("MIOSA_EXEC_WIAT", "1").run().fails(125, "MIOSA_EXEC_WIAT sets no option");
 }
 

@@ -5,6 +5,7 @@
 mod agent;
 mod answers;
 mod daemon;
+mod delivery;
 mod exits;
 mod hygiene;
 mod pid1;

@@ -1,0 +1,87 @@
+//! What is started: decided once from the resolution and the options, before anything is done.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use miosa_injector::protocol::ResolveResponse;
+
+use crate::delivery::{Deliveries, Placed, Shelf};
+use crate::environment::Environment;
+use crate::exec;
+use crate::failure::Failure;
+use crate::launch::{self, Directory};
+use crate::options::{Inherited, Options};
+
+/// A command, and all that it is given.
+pub(crate) struct Plan {
+    command: Vec<CString>,
+    directory: Option<Directory>,
+    environment: Environment,
+    deliveries: Deliveries,
+}
+
+impl Plan {
+    /// Decides what a resolution comes to.
+    pub(crate) fn of(
+        resolution: &ResolveResponse,
+        options: &Options,
+        inherited: &Inherited,
+        shelf: &mut Shelf,
+    ) -> Result<Self, Failure> {
+        let command = launch::command(options, resolution)?;
+        let directory = launch::directory(options, resolution);
+        let (environment, deliveries) = environment(resolution, options, inherited, shelf)?;
+        Ok(Self { command, directory, environment, deliveries })
+    }
+
+    /// Puts the files there that the command is to find.
+    pub(crate) fn put_files(&self, placed: &mut Placed) -> Result<(), Failure> {
+        placed.put(&self.deliveries)
+    }
+
+    /// Becomes the command; comes back only with the reason why it could not. Signals, limits and open files
+    /// are still those we were started with, but for the descriptors that hold values.
+    pub(crate) fn become_it(&self) -> Result<Infallible, Failure> {
+        launch::enter(self.directory.as_ref())?;
+        self.deliveries.open()?;
+        exec::become_command(&self.command, &self.environment)
+    }
+
+    /// A number that another plan has only if it comes to the same, whichever version of the snapshot each of
+    /// them is of. It tells nothing of the values to who does not know the hasher's keys.
+    pub(crate) fn mark(&self, hasher: &impl BuildHasher) -> u64 {
+        let mut state = hasher.build_hasher();
+        self.command.hash(&mut state);
+        self.directory.as_ref().map(|directory| &directory.path).hash(&mut state);
+        for (name, value) in self.environment.variables().filter(|(name, _)| *name != VERSION) {
+            (name, value).hash(&mut state);
+        }
+        self.deliveries.hash(&mut state);
+        state.finish()
+    }
+}
+
+/// The environment that a resolution comes to, and what is delivered elsewhere.
+pub(crate) fn environment(
+    resolution: &ResolveResponse,
+    options: &Options,
+    inherited: &Inherited,
+    shelf: &mut Shelf,
+) -> Result<(Environment, Deliveries), Failure> {
+    if options.places.is_empty() && resolution.delivery.is_empty() {
+        let deliveries = Deliveries::default();
+        return Ok((Environment::layered(inherited, &resolution.env, options, &deliveries)?, deliveries));
+    }
+    let mut env = resolution.env.clone();
+    env.extend(options.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+    // What is typed is delivered as it is typed.
+    let chosen = resolution.delivery.iter().filter(|(name, _)| !options.env.contains_key(*name));
+    let chosen = chosen.map(|(name, word)| (name.clone(), word.clone())).collect();
+    let deliveries = Deliveries::of(&env, &chosen, &options.places, shelf)?;
+    let environment = Environment::layered(inherited, &resolution.env, options, &deliveries)?;
+    Ok((environment, deliveries))
+}
+
+/// The one variable that changes although nothing else does.
+const VERSION: &[u8] = b"MIOSA_SNAPSHOT_VERSION";

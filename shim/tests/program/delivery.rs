@@ -1,0 +1,154 @@
+//! Values that are delivered as files or descriptors, as the command finds them.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::daemon::Daemon;
+use crate::shim::{PATH, Shim};
+
+fn holding(delivery: &Value) -> Daemon {
+    let env = json!({"KEY": "hunter2\n'x'", "OTHER": "plain", "PATH": PATH});
+    Daemon::resolving(json!({"env": env, "delivery": delivery}))
+}
+
+fn sh(daemon: &Daemon, options: &[&str], script: &str) -> String {
+    let script = format!("{script}; env | grep -E '^(KEY|OTHER)' | sort");
+    Shim::of(daemon).args(options).args(&["--", "/bin/sh", "-c", &script]).run().prints()
+}
+
+/// A folder in memory.
+fn memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap()
+}
+
+#[test]
+fn a_file_holds_the_value_for_its_owner_alone_and_the_environment_says_where() {
+    let (daemon, folder) = (holding(&json!({})), memory());
+    let path = folder.path().join("key");
+    let option = format!("--file=KEY={}", path.display());
+    // Whatever is there already is replaced, and what a link leads to is left alone.
+    let elsewhere = folder.path().join("elsewhere");
+    fs::write(&elsewhere, "theirs").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    let out = sh(&daemon, &[&option], &format!("umask 0; stat -c %a {}", path.display()));
+    assert_eq!(out, format!("400\nKEY_FILE={}\nOTHER=plain\n", path.display()));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "hunter2\n'x'");
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "theirs");
+    assert_eq!(fs::symlink_metadata(&path).unwrap().uid(), nix::unistd::getuid().as_raw());
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "nothing temporary is left: {names:?}");
+}
+
+#[test]
+fn no_secret_is_written_to_a_disk() {
+    let daemon = holding(&json!({}));
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("key");
+    let line = format!("cannot write {}: it would be on a disk", path.display());
+    let option = format!("--file=KEY={}", path.display());
+    Shim::of(&daemon).args(&[&option, "--", "/bin/true"]).run().fails(125, &line);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_descriptor_holds_the_value_again_and_again_and_nobody_can_change_it() {
+    let daemon = holding(&json!({}));
+    let script = "cat <&7; echo; cat /proc/self/fd/7; echo; cat /proc/self/fd/7; echo; (echo x >&7) 2>/dev/null || echo sealed; ls /proc/$$/fd | grep -v -e 10 -e 251 | tr '\\n' ' '; echo";
+    let out = sh(&daemon, &["--fd", "KEY=7"], script);
+    let value = "hunter2\n'x'\n";
+    assert_eq!(out, format!("{value}{value}{value}sealed\n0 1 2 7 \nKEY_FD=7\nOTHER=plain\n"));
+}
+
+#[test]
+fn several_descriptors_come_to_their_numbers_whatever_they_are() {
+    let daemon = holding(&json!({}));
+    for [key, other] in [[3, 4], [4, 3], [5, 3], [3, 100], [6, 5]] {
+        let script = format!("cat <&{key}; cat /proc/self/fd/{other}; echo");
+        let options = [format!("--fd=KEY={key}"), format!("--fd=OTHER={other}")];
+        let out = sh(&daemon, &[&options[0], &options[1]], &script);
+        assert_eq!(out, format!("hunter2\n'x'plain\nKEY_FD={key}\nOTHER_FD={other}\n"));
+    }
+}
+
+#[test]
+fn a_descriptor_that_somebody_else_gave_is_not_taken() {
+    let daemon = holding(&json!({}));
+    let script = "exec 9</dev/null; exec \"$0\" \"$@\"";
+    let shim = Shim::below(&["/bin/sh", "-c", script], &crate::shim::program());
+    shim.arg("--socket").arg(daemon.socket()).args(&["--fd=KEY=9", "--", "/bin/true"]).run().fails(
+        125,
+        "cannot deliver KEY: descriptor 9 is open already; give another number",
+    );
+    // One that nobody numbered takes the next.
+    let script = "exec 3</dev/null; exec \"$0\" \"$@\"";
+    let shim = Shim::below(&["/bin/sh", "-c", script], &crate::shim::program());
+    let daemon = holding(&json!({"KEY": "fd"}));
+    let out = shim.arg("--socket").arg(daemon.socket()).args(&["--", "/bin/sh", "-c", "cat <&$KEY_FD; echo $KEY_FD"]);
+    assert_eq!(out.run().prints(), "hunter2\n'x'4\n");
+    assert!(fs::File::open("/dev/null").unwrap().as_raw_fd() > 2);
+}
+
+#[test]
+fn what_the_tenant_chose_is_delivered_so_and_what_is_typed_stands_above_it() {
+    let daemon = holding(&json!({"KEY": "file", "OTHER": "fd"}));
+    let out = sh(&daemon, &[], "cat \"$KEY_FILE\"; stat -c ' %a' \"$KEY_FILE\"; stat -c %a \"${KEY_FILE%/*}\"; cat <&$OTHER_FD; echo");
+    let (told, variables) = out.rsplit_once("KEY_FILE=").unwrap();
+    assert_eq!(told, "hunter2\n'x' 400\n700\nplain\n");
+    let path = PathBuf::from(variables.lines().next().unwrap());
+    assert!(path.ends_with("KEY") && variables.ends_with("\nOTHER_FD=3\n"), "{variables}");
+    fs::remove_dir_all(path.parent().unwrap()).unwrap();
+
+    let folder = memory();
+    let path = folder.path().join("k");
+    let out = sh(&daemon, &[&format!("--file=KEY={}", path.display()), "--fd=OTHER=8"], ":");
+    assert_eq!(out, format!("KEY_FILE={}\nOTHER_FD=8\n", path.display()));
+    // A variable of the command line is nobody's choice but the command line's.
+    assert_eq!(sh(&daemon, &["--env=KEY=mine", "--env=OTHER=mine"], ":"), "KEY=mine\nOTHER=mine\n");
+}
+
+#[test]
+fn where_nothing_is_memory_a_file_is_a_descriptor_with_a_path() {
+    let daemon = holding(&json!({"KEY": "file"}));
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (disk, temporary) = (folder.path(), std::env::temp_dir());
+    fs::create_dir(disk.join("was-tmp")).unwrap();
+    let hide = format!(
+        "cd / && mount --bind {1} {0}/was-tmp && for d in /run /dev/shm /tmp; do mount --rbind {0} $d; done; exec \"$0\" \"$@\"",
+        disk.display(),
+        temporary.display()
+    );
+    let socket = disk.join("was-tmp").join(daemon.socket().strip_prefix(&temporary).unwrap());
+    let starter = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", &hide];
+    let script = "echo $KEY_FILE; cat $KEY_FILE; cat $KEY_FILE; stat -L -c ' %a' $KEY_FILE; test -z \"$KEY\"";
+    let shim = Shim::below(&starter, &crate::shim::program());
+    let out = shim.arg("--socket").arg(socket).args(&["--", "/bin/sh", "-c", script]).run().prints();
+    assert_eq!(out, "/proc/self/fd/3\nhunter2\n'x'hunter2\n'x' 400\n");
+}
+
+#[test]
+fn a_variable_that_is_not_there_is_named() {
+    let daemon = holding(&json!({}));
+    for option in ["--file=KYE=/dev/shm/kye", "--fd=KYE=3"] {
+        Shim::of(&daemon).args(&[option, "--", "/bin/true"]).run().fails(
+            125,
+            "KYE is to be delivered as a file or descriptor, and no variable has that name; see --print explain",
+        );
+    }
+    assert!(!Path::new("/dev/shm/kye").exists());
+}
+
+#[test]
+fn what_is_printed_makes_nothing() {
+    let daemon = holding(&json!({"KEY": "file"}));
+    let out = Shim::of(&daemon).args(&["--print", "env", "--reveal"]).run().prints();
+    let line = out.lines().find(|line| line.starts_with("KEY_FILE=")).unwrap();
+    assert!(!out.contains("hunter2") && !Path::new(&line["KEY_FILE=".len()..]).exists(), "{out}");
+    let out = Shim::of(&daemon).args(&["--print", "json"]).run().prints();
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(told["delivery"], json!({"KEY": "file"}));
+    assert!(fs::metadata("/dev/shm").unwrap().permissions().mode() & 0o1000 != 0);
+}
