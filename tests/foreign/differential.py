@@ -348,6 +348,7 @@ def record(kind: str, rng: random.Random, number: int) -> Json:
                 "name": rng.choice(["NAME", "_other", "x1"]),
                 "value": rng.choice(["", "value", "ü", "v" * (131_071 - len("NAME="))]),
                 "enabled": rng.random() < 0.5,
+                **rng.choice([{}, {}, {"deliver": rng.choice(["env", "file", "fd"])}]),
             }
         case "profiles":
             return {

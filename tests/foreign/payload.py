@@ -18,6 +18,7 @@ KINDS = ("env", "profiles", "resources", "runs")
 ENTRY_SIZE = 131_071
 RESOURCE_KINDS = ("sandbox", "computer", "agent")
 TARGETS = ("all", *RESOURCE_KINDS)
+DELIVERIES = ("env", "file", "fd")
 RUNTIMES = ("osa", "codex", "claude-code", "claude_code", "claude", "pi", "hermes", "hermes-agent", "custom")
 NESTED = 32
 RESERVED = "$serde_json::private::"
@@ -73,7 +74,8 @@ def p1_payload(text: str) -> Change:
         members(put=members(**RECORDS), delete=members(**{kind: each(an_id) for kind in KINDS}))(payload)
     except (ValueError, RecursionError):
         raise Refused("P1") from None
-    return Change(payload["put"], payload["delete"])
+    variables = [{"deliver": "env"} | record for record in payload["put"]["env"]]
+    return Change(payload["put"] | {"env": variables}, payload["delete"])
 
 
 def p2_no_entry_too_long(change: Change) -> None:
@@ -110,13 +112,14 @@ def variables(change: Change) -> list[tuple[str, str]]:
 # The form of a record: a check for each member. A check raises ValueError where it finds something else.
 
 
-def members(**checks: Check) -> Check:
-    """An object with exactly these members."""
+def members(may: dict[str, Check] | None = None, **checks: Check) -> Check:
+    """An object with exactly these members, and those that it may have besides."""
+    every = checks | (may or {})
 
     def check(value: Any) -> None:
-        demand(isinstance(value, dict) and set(value) == set(checks))
-        for name, member in checks.items():
-            member(value[name])
+        demand(isinstance(value, dict) and set(checks) <= set(value) <= set(every))
+        for name, member in value.items():
+            every[name](member)
 
     return check
 
@@ -223,6 +226,7 @@ RECORDS = {
             name=variable_name,
             value=without_nul,
             enabled=boolean,
+            may={"deliver": one_of(DELIVERIES)},
         )
     ),
     "profiles": each(

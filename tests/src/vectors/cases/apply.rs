@@ -179,6 +179,10 @@ fn mixtures() -> Vec<Story> {
 fn contradictions() -> Vec<Story> {
     let other = Update::full(1, &valued("other"));
     let both = one_record().env("env_2", "acme", "two");
+    let delivered = |word: &str| {
+        let member = format!("\"enabled\":true,\"deliver\":\"{word}\"");
+        first().carrying(&one_record().text().replace("\"enabled\":true", &member))
+    };
     let turned = Change::nothing().env("env_2", "acme", "two").env("env_1", "acme", "one");
     vec![
         story(
@@ -198,6 +202,10 @@ fn contradictions() -> Vec<Story> {
         fresh("same_state_in_another_order", "Records have no order.")
             .takes(Update::full(1, &both), REPLACE)
             .takes(Update::full(1, &turned), REPLACE),
+        story("same_state_with_what_goes_without_saying", "A delivery as env is none that is written.")
+            .takes(delivered("env"), REPLACE),
+        story("another_delivery_of_the_held_version_fail", "How a variable is delivered is part of a state.")
+            .takes(delivered("file"), EQUIVOCATION),
         story("another_state_after_increments_fail", "The state that parts have made counts.")
             .takes(first().then(2, &valued("two")), EXTEND)
             .takes(Update::full(2, &one_record()), EQUIVOCATION),

@@ -14,7 +14,7 @@ const NO_RESOURCE: Verdict = Fail("P5", "PayloadError::State(RunWithoutResource)
 const SCOPE: Verdict = Fail("P6", "OutOfScope");
 
 pub(super) fn cases() -> Vec<Story> {
-    [forms(), members(), values(), sizes(), states(), scopes()].into_iter().flatten().collect()
+    [forms(), members(), values(), deliveries(), sizes(), states(), scopes()].into_iter().flatten().collect()
 }
 
 fn full(payload: &str) -> Update {
@@ -365,6 +365,30 @@ fn values() -> Vec<Story> {
             "It is a text or a list of words.",
             "\"command\":null",
             "\"command\":1",
+        ),
+    ]
+}
+
+/// The one member that need not be there.
+fn deliveries() -> Vec<Story> {
+    let enabled = "\"enabled\":true";
+    let delivered = |word: &str| format!("{enabled},\"deliver\":{word}");
+    let taken = |name, about, word: &str| changed(name, about, enabled, &delivered(word), Accept("replace"));
+    let refused = |name, about, word: &str| but(name, about, enabled, &delivered(word));
+    vec![
+        taken("delivered_as_env", "What goes without saying may be said.", "\"env\""),
+        taken("delivered_as_file", "One of three ways.", "\"file\""),
+        taken("delivered_as_fd", "One of three ways.", "\"fd\""),
+        refused("delivery_that_is_unknown_fail", "There are three.", "\"disk\""),
+        refused("delivery_in_upper_case_fail", "There are three, each in one spelling.", "\"FILE\""),
+        refused("delivery_as_null_fail", "It is left out, or a word.", "null"),
+        refused("delivery_as_list_fail", "It is one word.", "[\"file\"]"),
+        refused("delivery_twice_fail", "Nothing stands twice.", "\"fd\",\"deliver\":\"fd\""),
+        but(
+            "delivery_of_a_profile_fail",
+            "Variables alone have one.",
+            "\"is_default\":true",
+            "\"is_default\":true,\"deliver\":\"file\"",
         ),
     ]
 }
