@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::sys::signal::Signal;
 
 use crate::failure::Failure;
 use crate::sys::{self, Disposition};
@@ -62,6 +63,12 @@ pub(crate) fn treatment(number: i32) -> Treatment {
     }
 }
 
+/// The number of a signal that has a name.
+#[expect(clippy::as_conversions, reason = "the numbers are the enum's own")]
+pub(crate) fn number(signal: Signal) -> i32 {
+    signal as i32
+}
+
 impl Signals {
     /// Holds all signals back from here on.
     pub(crate) fn block() -> Result<Self, Failure> {
@@ -69,8 +76,9 @@ impl Signals {
         let former_mask = sys::block_signals(ALL).map_err(blocked)?;
         // Where it is ignored, as a careless parent leaves it, the kernel forgets how children ended.
         let former_child = sys::set_disposition(libc::SIGCHLD, Disposition::Default).map_err(blocked)?;
-        let readable =
-            |error: Errno| Failure::own(format_args!("cannot open a descriptor for signals: {}", error.desc()));
+        let readable = |error: Errno| {
+            Failure::own(format_args!("cannot open a descriptor for signals: {}", error.desc()))
+        };
         let mut descriptor = sys::signal_descriptor(ALL & !TERMINAL).map_err(readable)?;
         if descriptor.as_raw_fd() < FIRST_FREE {
             // A standard descriptor that was closed stays closed, and the command finds it so.
@@ -112,7 +120,8 @@ impl Signals {
 
     /// In the process that becomes the command: everything is as we were started with.
     pub(crate) fn restore_in_child(&self) -> Result<(), Failure> {
-        let restored = |error: Errno| Failure::own(format_args!("cannot let signals through: {}", error.desc()));
+        let restored =
+            |error: Errno| Failure::own(format_args!("cannot let signals through: {}", error.desc()));
         if self.former_child != Disposition::Default {
             sys::set_disposition(libc::SIGCHLD, self.former_child).map_err(restored)?;
         }

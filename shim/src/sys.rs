@@ -4,19 +4,22 @@
 //! inherit; and where a standard descriptor is closed it opens `/dev/null`, and aborts when there is
 //! none, as early in the boot of a machine. So is what walks a stack after a panic: see [`unwind`].
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::c_int;
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-#[cfg(not(test))]
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+#[cfg(not(any(test, fuzzing)))]
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::libc;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::libc::{self, pid_t};
+use nix::unistd::{ForkResult, dup, dup2_raw};
 
 /// The entry point that the C runtime calls.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 #[expect(unsafe_code, reason = "the C runtime calls `main` by its name, with pointers")]
 #[unsafe(no_mangle)]
 extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
@@ -97,6 +100,129 @@ pub(crate) fn is_ignored(signal: c_int) -> bool {
     // SAFETY: it is numbers only, for which zeros are valid.
     let found = unsafe { found.assume_init() };
     result == 0 && found.sa_sigaction == libc::SIG_IGN
+}
+
+/// Makes a second process that goes on from here.
+#[expect(unsafe_code, reason = "of the threads there are, only the calling one goes on in the child")]
+pub(crate) fn fork() -> Result<ForkResult, Errno> {
+    // SAFETY: this program has no other thread, so nothing is left half done, and no lock held, in the child.
+    unsafe { nix::unistd::fork() }
+}
+
+/// Ends a process that was forked, without what its parent would do at its own end.
+#[expect(unsafe_code, reason = "a call into C")]
+pub(crate) fn end(status: c_int) -> ! {
+    // SAFETY: it ends this process, and touches no memory before.
+    unsafe { libc::_exit(status) }
+}
+
+/// Sends any of the 64 signals, to a process or, by its number below zero, to a whole group: kill(2).
+#[expect(unsafe_code, reason = "a system call; nix knows half of the signals")]
+pub(crate) fn send_signal(target: pid_t, signal: c_int) -> Result<(), Errno> {
+    // SAFETY: it takes numbers alone, and the kernel refuses the wrong ones.
+    Errno::result(unsafe { libc::kill(target, signal) }).map(drop)
+}
+
+/// What a child has to tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ChildNews {
+    /// Which child.
+    pub(crate) pid: pid_t,
+    /// What has happened to it, one of `CLD_…`.
+    pub(crate) code: c_int,
+    /// Its exit status, or the signal that did it.
+    pub(crate) status: c_int,
+}
+
+/// What a child has to tell, this one or any; waitid(2) has the flags.
+#[expect(unsafe_code, reason = "a system call; nix can't tell that a real-time signal ended a child")]
+pub(crate) fn child_news(which: Option<pid_t>, flags: c_int) -> Option<ChildNews> {
+    let (kind, id) = match which.and_then(|pid| libc::id_t::try_from(pid).ok()) {
+        Some(pid) => (libc::P_PID, pid),
+        None => (libc::P_ALL, 0),
+    };
+    let mut news = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: `news` is valid to be written.
+    let result = unsafe { libc::waitid(kind, id, news.as_mut_ptr(), flags) };
+    // SAFETY: it is numbers only, for which zeros are valid.
+    let news = unsafe { news.assume_init() };
+    // SAFETY: waitid(2) writes this part of the union, or leaves the zeros.
+    let (pid, status) = unsafe { (news.si_pid(), news.si_status()) };
+    (result == 0 && pid != 0).then_some(ChildNews { pid, code: news.si_code, status })
+}
+
+/// Makes standard input, a terminal without a session, that of our new one.
+#[expect(unsafe_code, reason = "a system call")]
+pub(crate) fn take_terminal() -> Result<(), Errno> {
+    // SAFETY: this request takes a number: 0, so that no terminal is taken from another session; tty_ioctl(4).
+    Errno::result(unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0) }).map(drop)
+}
+
+/// Memory that is given back is wiped first: who stays with the command keeps nothing of what it was given.
+struct Wiping;
+
+#[expect(unsafe_code, reason = "what gives out memory is trusted to give it to one only")]
+// SAFETY: all memory is the system's, as it gives it; between its last use and its return it is overwritten.
+// What grows is moved, by the trait's own method, so that nothing of it stays behind unwiped.
+unsafe impl GlobalAlloc for Wiping {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises are those that the system asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller promises that the memory is of this size, and used by nobody any more.
+        unsafe { memory.write_bytes(0, layout.size()) };
+        // As far as the compiler can tell, somebody reads it now, so that writing it is not in vain.
+        std::hint::black_box(memory);
+        // SAFETY: as above.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static MEMORY: Wiping = Wiping;
+
+/// Whether a descriptor of this number is open and for the command: it came with us through `execve`, while
+/// our own ones end with it.
+#[expect(unsafe_code, reason = "a number is all there is of a descriptor that was inherited")]
+pub(crate) fn is_inherited(number: RawFd) -> bool {
+    // SAFETY: it is borrowed for this one call, which asks the kernel about the number and takes any.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(descriptor, FcntlArg::F_GETFD)
+        .is_ok_and(|flags| !FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC))
+}
+
+/// Gives a descriptor this number, and leaves it open for the command.
+#[expect(unsafe_code, reason = "the number may be that of a descriptor which somebody here still owns")]
+pub(crate) fn place(descriptor: OwnedFd, number: RawFd) -> Result<(), Errno> {
+    let descriptor = if descriptor.as_raw_fd() == number {
+        // A copy onto itself would still end with `execve`; and this one must not end after the copy is made.
+        let other = dup(&descriptor)?;
+        drop(descriptor);
+        other
+    } else {
+        descriptor
+    };
+    // SAFETY: what had this number is one of ours that `execve` closes a moment later, or nothing: see
+    // `is_inherited`. Nobody reads or writes it in between.
+    let placed = unsafe { dup2_raw(&descriptor, number) }?;
+    let _left_open = placed.into_raw_fd();
+    Ok(())
+}
+
+/// How many bytes a terminal has been given and has not sent yet.
+#[expect(unsafe_code, reason = "a system call")]
+pub(crate) fn unsent_bytes(terminal: RawFd) -> Result<c_int, Errno> {
+    let mut count: c_int = 0;
+    // SAFETY: the kernel writes one number there: TIOCOUTQ, ioctl_tty(2).
+    let result = unsafe { libc::ioctl(terminal, libc::TIOCOUTQ, &raw mut count) };
+    Errno::result(result).map(|_zero| count)
 }
 
 /// A panic here ends the program at once, so no stack is ever walked. For its backtraces Rust's standard

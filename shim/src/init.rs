@@ -1,0 +1,293 @@
+//! The parent of the command, for `--init`: it passes signals on, hears the end of every child, keeps the
+//! command's exit status, and starts the command again when something else is to be started.
+//!
+//! | what | module |
+//! |---|---|
+//! | what is done when | [`course`] |
+//! | the command, its group | [`job`] |
+//! | the ends of children, orphans included | [`children`] |
+//! | the terminal and its foreground | [`terminal`] |
+//!
+//! One process, which sleeps until a signal comes, an answer of the daemon, or the time for something.
+
+mod children;
+mod course;
+mod job;
+mod terminal;
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::unistd::{Pid, getpid};
+
+use crate::delivery::Placed;
+use crate::failure::Failure;
+use crate::options::{OnChange, Options};
+use crate::plan::Plan;
+use crate::signals::{self, Signals, Treatment};
+use crate::sys;
+use crate::watch::Watcher;
+
+use children::News;
+use course::{Course, Step};
+use job::Job;
+use terminal::Terminal;
+
+/// Starts the command and stays with it until it ends; its exit status, 128 + N after death by signal N.
+pub(crate) fn run(
+    plan: Plan,
+    signals: Signals,
+    watcher: Option<Watcher<'_>>,
+    placed: Placed,
+    options: &Options,
+) -> Result<i32, Failure> {
+    let is_first = getpid() == FIRST_PROCESS;
+    if !is_first {
+        // As they come to a first process by themselves. Linux has it since 3.4.
+        let _since = prctl::set_child_subreaper(true);
+    }
+    let terminal = Terminal::find();
+    let job = Job::start(&plan, terminal, &signals)?;
+    // What the command was given is wiped with it; see `sys`.
+    drop(plan);
+    let course = Course::new(options.grace, options.settle);
+    let mut parent = Parent {
+        is_first,
+        terminal,
+        job,
+        course,
+        signals,
+        watcher,
+        placed,
+        on_change: options.on_change,
+        next: None,
+        is_pausing: false,
+        held: Vec::new(),
+    };
+    let status = parent.attend();
+    parent.clear();
+    status
+}
+
+/// All that there is to look after.
+struct Parent<'a> {
+    /// Whether we are PID 1, which the kernel neither stops nor ends by a signal of its own.
+    is_first: bool,
+    terminal: Terminal,
+    job: Job,
+    course: Course,
+    signals: Signals,
+    watcher: Option<Watcher<'a>>,
+    placed: Placed,
+    on_change: OnChange,
+    /// What is started next.
+    next: Option<Plan>,
+    /// The command was asked to stop until it is let go on, and we with it.
+    is_pausing: bool,
+    /// Signals for a command that is not there yet.
+    held: Vec<i32>,
+}
+
+impl Parent<'_> {
+    fn attend(&mut self) -> Result<i32, Failure> {
+        // Whoever called `execve` may have left children who ended before.
+        self.hear_children();
+        loop {
+            self.pass_signals_on();
+            while let Some(step) = self.course.step(Instant::now()) {
+                match step {
+                    Step::Exit(status) => return Ok(status),
+                    Step::Change => self.change(),
+                    Step::Kill => self.job.signal_group(libc::SIGKILL),
+                    Step::AwaitGroup if self.job.is_group_left() => break,
+                    Step::AwaitGroup | Step::StartAgain => self.start_again()?,
+                }
+            }
+            self.sleep();
+        }
+    }
+
+    /// Until there is something to do. The daemon is heard here as well.
+    fn sleep(&mut self) {
+        let now = Instant::now();
+        // Once all is to end, nothing new is of interest.
+        let mut watcher = self.watcher.as_mut().filter(|_| !self.course.is_last());
+        let until = [self.course.deadline(now), watcher.as_ref().map(|watcher| watcher.deadline())];
+        let until = until.into_iter().flatten().min();
+        let signals = (self.signals.descriptor(), PollFlags::POLLIN);
+        let awaited = watcher.as_ref().and_then(|watcher| watcher.descriptor());
+        let is_ready = await_any(signals, awaited, until.map(|until| until.saturating_duration_since(now)));
+        if let Some(plan) = watcher.as_mut().and_then(|watcher| watcher.advance(is_ready)) {
+            self.next_is(plan);
+        }
+    }
+
+    /// Something else is to be started from now on.
+    fn next_is(&mut self, plan: Plan) {
+        // While the former is ending already, its successor has to find the newest files.
+        if self.course.is_ending() && !self.put_files(&plan) {
+            return;
+        }
+        self.next = Some(plan);
+        self.course.changed(Instant::now());
+    }
+
+    fn pass_signals_on(&mut self) {
+        for signal in self.signals.take() {
+            let number = signal.number;
+            match signals::treatment(number) {
+                Treatment::Reap => self.hear_children(),
+                Treatment::Ignore | Treatment::Never => {}
+                Treatment::ToCommand if self.job.is_running() => self.job.signal(number),
+                Treatment::ToGroup if number == libc::SIGTERM => {
+                    self.job.terminate();
+                    self.course.asked_to_stop(Instant::now());
+                }
+                Treatment::ToGroup if self.job.is_running() => self.signal_group(number),
+                Treatment::ToCommand | Treatment::ToGroup => self.held.push(number),
+            }
+        }
+    }
+
+    fn signal_group(&mut self, number: i32) {
+        match number {
+            // In a session of its own the kernel would not let SIGTSTP stop it: nobody near could let it go on.
+            libc::SIGTSTP => {
+                self.is_pausing = true;
+                let number = if self.terminal.is_ours() { number } else { libc::SIGSTOP };
+                self.job.signal_group(number);
+            }
+            libc::SIGCONT => {
+                self.is_pausing = false;
+                self.terminal.lend(self.job.leader());
+                self.job.signal_group(libc::SIGCONT);
+            }
+            _ => self.job.signal_group(number),
+        }
+    }
+
+    fn hear_children(&mut self) {
+        while let Some(news) = children::hear(self.job.is_running().then(|| self.job.leader())) {
+            match news {
+                News::Ended(status) => self.ended(status),
+                News::Stopped(by) => self.stopped(by),
+                News::Continued => self.job.is_stopped = false,
+            }
+        }
+    }
+
+    fn ended(&mut self, status: i32) {
+        self.course.ended(status, Instant::now());
+        if self.course.is_last() {
+            // What it leaves behind. Its number is its group's alone as long as it is not buried.
+            self.job.signal_group(libc::SIGTERM);
+        }
+        self.terminal.take_back(self.job.leader());
+        children::bury(self.job.leader());
+        self.job.gone();
+    }
+
+    /// The command has stopped. A shell that we are a job of has to see us stop for that, and gives us the
+    /// terminal again when we are let go on.
+    fn stopped(&mut self, by: i32) {
+        self.job.is_stopped = true;
+        let leader = self.job.leader();
+        if self.course.is_ending() {
+            self.job.signal_group(libc::SIGCONT);
+            return;
+        }
+        let is_asked = std::mem::take(&mut self.is_pausing);
+        let is_by_terminal = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&by);
+        // A shell gives a job that runs the terminal without a word; and above PID 1 there is no shell that
+        // could let a job go on.
+        let is_in_vain = is_by_terminal && !is_asked && self.is_first;
+        if is_in_vain || ([libc::SIGTTIN, libc::SIGTTOU].contains(&by) && self.terminal.lend(leader)) {
+            self.job.signal_group(libc::SIGCONT);
+            return;
+        }
+        if self.is_first {
+            return;
+        }
+        let was_lent = self.terminal.take_back(leader);
+        if is_by_terminal || is_asked || was_lent {
+            // At the keyboard it was meant for all of the job that we are a part of.
+            let whom = if is_by_terminal && was_lent { OUR_GROUP } else { getpid() };
+            let _stopped = sys::send_signal(whom.as_raw(), libc::SIGSTOP);
+        }
+    }
+
+    /// The change has rested long enough.
+    fn change(&mut self) {
+        let Some(plan) = self.next.take() else { return self.course.change_is_done() };
+        if !self.put_files(&plan) {
+            return self.course.change_is_done();
+        }
+        match self.on_change {
+            OnChange::Ignore => self.course.change_is_done(),
+            OnChange::Signal(signal) => {
+                let number = signals::number(signal);
+                self.job.signal(number);
+                self.course.change_is_done();
+            }
+            OnChange::Restart => {
+                self.next = Some(plan);
+                self.course.replacing(Instant::now());
+                self.job.terminate();
+            }
+        }
+    }
+
+    fn put_files(&mut self, plan: &Plan) -> bool {
+        let put = plan.put_files(&mut self.placed);
+        if let Err(failure) = &put {
+            Failure::own(format_args!("{}; the command runs on as it was started", failure.text())).tell();
+        }
+        put.is_ok()
+    }
+
+    fn start_again(&mut self) -> Result<(), Failure> {
+        let Some(plan) = self.next.take() else { return Ok(()) };
+        self.job = Job::start(&plan, self.terminal, &self.signals)?;
+        self.course.started();
+        for number in std::mem::take(&mut self.held) {
+            if signals::treatment(number) == Treatment::ToGroup {
+                self.signal_group(number);
+            } else {
+                self.job.signal(number);
+            }
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.placed.clear();
+        if let Some(watcher) = &mut self.watcher {
+            watcher.clear();
+        }
+    }
+}
+
+/// Sleeps until one of the two is ready, or the time is over; whether it is the second.
+fn await_any(
+    signals: (BorrowedFd<'_>, PollFlags),
+    daemon: Option<(BorrowedFd<'_>, PollFlags)>,
+    time: Option<Duration>,
+) -> bool {
+    let mut watched: Vec<PollFd<'_>> = std::iter::once(signals)
+        .chain(daemon)
+        .map(|(descriptor, flags)| PollFd::new(descriptor, flags))
+        .collect();
+    // The kernel counts milliseconds: a part of one is waited for as a whole.
+    let timeout = time.map(|time| time.saturating_add(Duration::from_nanos(999_999)));
+    let timeout = timeout.map_or(PollTimeout::NONE, |time| time.try_into().unwrap_or(PollTimeout::MAX));
+    // What fails here is a lack of memory that passes, or that we were stopped for a while.
+    let _again = poll(&mut watched, timeout);
+    watched.get(1).is_some_and(|daemon| daemon.any().unwrap_or(true))
+}
+
+const FIRST_PROCESS: Pid = Pid::from_raw(1);
+/// kill(2): all of the group that we are in.
+const OUR_GROUP: Pid = Pid::from_raw(0);
