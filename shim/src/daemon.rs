@@ -9,7 +9,7 @@ use miosa_injector::protocol::{ErrorBody, Explanation, ResolveResponse};
 
 use crate::address::Address;
 use crate::failure::Failure;
-use crate::http::{self, Answer, Exchange, Trouble};
+use crate::http::{Answer, Exchange, Trouble};
 use crate::options::Options;
 use crate::patience::{Patience, Woken};
 
@@ -146,7 +146,7 @@ impl<'a> Daemon<'a> {
         loop {
             match patience.wait(Some(exchange.awaits()), deadline) {
                 Woken::Ready => {}
-                Woken::Late => return Ok(Err(http::unanswered())),
+                Woken::Late => return Ok(Err(exchange.late(self.address))),
                 Woken::Stopped(signal) => return Err(NoAnswer::Stopped(signal)),
             }
             match exchange.advance(self.address) {

@@ -110,6 +110,16 @@ impl Exchange {
         self.receive()
     }
 
+    /// What to tell when there is no more time.
+    pub(crate) fn late(&self, address: &Address) -> Trouble {
+        match self.step {
+            Step::Connect => unreachable(address, Errno::ETIMEDOUT),
+            Step::Send | Step::Receive => {
+                Trouble::Passing("miosad took the request and did not answer in time".to_owned())
+            }
+        }
+    }
+
     /// A daemon that hangs up must not end us by SIGPIPE, which we leave as we found it.
     fn send(&mut self) -> Result<(), Trouble> {
         while self.step == Step::Send {
@@ -181,11 +191,6 @@ impl Exchange {
             Err(error) => Err(broken(error)),
         }
     }
-}
-
-/// That the daemon took a request and gave no answer in the time there was.
-pub(crate) fn unanswered() -> Trouble {
-    Trouble::Passing("miosad took the request and did not answer in time".to_owned())
 }
 
 fn unreachable(address: &Address, error: Errno) -> Trouble {
@@ -302,7 +307,7 @@ pub(crate) fn receive(
             return Ok(answer);
         }
         if Patience::deaf().wait(Some(exchange.awaits()), until) == Woken::Late {
-            return Err(unanswered());
+            return Err(exchange.late(&nowhere));
         }
     }
 }
