@@ -2,6 +2,8 @@
 //! that a step of the wall clock expires nothing; and the time it starts from is never before the
 //! newest time a signer has vouched for, so that a wrong clock at boot makes nothing younger.
 
+use std::time::Duration;
+
 use miosa_snapshot::{Age, Times};
 
 use crate::clock::Now;
@@ -39,6 +41,13 @@ impl Freshness {
         Aged { age: self.times.age_at(now), seconds }
     }
 
+    /// How long it is until it is expired when the boot-time clock shows `boot_ms`.
+    pub(crate) fn lasts(&self, boot_ms: u64) -> Duration {
+        let passed = boot_ms.saturating_sub(self.accepted_boot_ms);
+        let now = self.accepted_unix_ms.saturating_add(passed);
+        Duration::from_millis(self.times.serve_until.saturating_sub(now).saturating_add(1))
+    }
+
     /// The times themselves.
     pub(crate) fn times(&self) -> Times {
         self.times
@@ -67,7 +76,11 @@ mod tests {
         assert_eq!(freshness.at(clock.boot_ms()), aged(Age::Fresh, 900));
         hands.pass(1);
         assert_eq!(freshness.at(clock.boot_ms()), aged(Age::Stale, 900));
-        hands.pass(2_700_000);
+        let lasts = freshness.lasts(clock.boot_ms());
+        assert_eq!(lasts, Duration::from_millis(2_700_000));
+        hands.pass(2_699_999);
+        assert_eq!(freshness.at(clock.boot_ms()), aged(Age::Stale, 3_600));
+        hands.pass(1);
         assert_eq!(freshness.at(clock.boot_ms()), aged(Age::Expired, 3_600));
     }
 

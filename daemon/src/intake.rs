@@ -47,6 +47,8 @@ pub(crate) trait Sockets: Send {
     fn open(&mut self, state: &State);
     /// Called once, when what an earlier run left behind can be told from what lives.
     fn sweep(&mut self, state: &State);
+    /// Called after `now` is served in the place of `before`.
+    fn tell(&mut self, before: &Generation, now: &Generation);
 }
 
 /// What the intake shares with those who read.
@@ -168,16 +170,17 @@ impl Intake {
             // One more of those that are missing.
             return Ok(Accepted { verdict: "follow" });
         };
-        let Some(generation) = self.shared.current.generation() else {
+        let Some(before) = self.shared.current.generation() else {
             self.restore_under_new_trust();
             return Ok(Accepted { verdict: "follow" });
         };
-        let generation = generation.under(trust);
+        let generation = Arc::new(before.under(trust));
         if generation.standing == Standing::SignerRevoked {
             self.shared
                 .alarm("signer_revoked", "a signer of the held state was revoked; a full update is needed");
         }
-        self.shared.current.swap(Arc::new(generation));
+        self.shared.current.swap(Arc::clone(&generation));
+        self.sockets.tell(&before, &generation);
         Ok(Accepted { verdict: "follow" })
     }
 
@@ -275,10 +278,11 @@ impl Intake {
         if changed {
             self.sockets.retire(&content.state);
         }
-        let first = self.shared.current.generation().is_none();
-        self.shared.current.swap(generation);
-        if first {
-            self.sockets.sweep(&content.state);
+        let before = self.shared.current.generation();
+        self.shared.current.swap(Arc::clone(&generation));
+        match before {
+            Some(before) => self.sockets.tell(&before, &generation),
+            None => self.sockets.sweep(&content.state),
         }
         self.sockets.open(&content.state);
     }

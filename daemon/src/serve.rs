@@ -25,6 +25,7 @@ use crate::credentials::Credentials;
 use crate::disk::{self, DiskError};
 use crate::dropped::DropDoor;
 use crate::failure::in_one_line;
+use crate::generation::Generation;
 use crate::host::{HostError, HostFile};
 use crate::hygiene::Memory;
 use crate::intake::{self, Intake, Queue, RestoreError, Shared, Sockets};
@@ -297,6 +298,10 @@ impl Sockets for ResourceSockets {
 
     fn open(&mut self, state: &State) {
         self.open(state);
+    }
+
+    fn tell(&mut self, before: &Generation, now: &Generation) {
+        ResourceSockets::tell(self, before, now);
     }
 
     fn sweep(&mut self, state: &State) {

@@ -14,7 +14,9 @@ pub(crate) mod session;
 pub(crate) mod stream;
 pub(crate) mod tampering;
 pub(crate) mod turns;
-mod vigil;
+pub(crate) mod vigil;
+mod watch;
+pub(crate) mod watchers;
 
 pub(crate) use resources::{ResourceSockets, SocketReport};
 pub(crate) use session::unresolved;

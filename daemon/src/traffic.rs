@@ -14,6 +14,8 @@ pub(crate) struct Traffic {
     admin: OnSockets,
     intake: OnSockets,
     accept_failures: AtomicU64,
+    watches_begun: AtomicU64,
+    watches_ended: AtomicU64,
 }
 
 /// Which sockets.
@@ -50,7 +52,8 @@ pub(crate) enum Outcome {
     Unavailable,
 }
 
-/// How long answers took, from the end of a request's head to the beginning of its answer.
+/// How long answers took, from the end of a request's head to the beginning of its answer, less what a
+/// watch has waited.
 #[derive(Debug, Default)]
 pub(crate) struct Latency {
     /// Not cumulative; the last is for what took longer than every bound.
@@ -79,6 +82,23 @@ impl Traffic {
     /// How often that was.
     pub(crate) fn accept_failures(&self) -> u64 {
         read(&self.accept_failures)
+    }
+
+    /// Somebody waits for a resource to change.
+    pub(crate) fn begin_watch(&self) {
+        add(&self.watches_begun, 1);
+    }
+
+    /// And waits no longer.
+    pub(crate) fn end_watch(&self) {
+        add(&self.watches_ended, 1);
+    }
+
+    /// How many wait.
+    pub(crate) fn watches(&self) -> u64 {
+        // In this order: what ends in between is not seen as two that wait.
+        let ended = read(&self.watches_ended);
+        read(&self.watches_begun).saturating_sub(ended)
     }
 }
 

@@ -19,8 +19,10 @@ mod resolve;
 mod runtime;
 mod select;
 mod state;
+mod touched;
 
 pub use answer::{Answer, Moving};
 pub use payload::{Change, Deleted, PayloadError, Record};
 pub use resolve::{MAX_ENV_BYTES, Resolution, ResolveError, resolve};
 pub use state::{Records, State, StateError};
+pub use touched::Touched;

@@ -174,6 +174,8 @@ impl Page {
         for (sort, word) in Sort::ALL {
             self.line(format_args!("{name}{{socket=\"{word}\"}} {}\n", traffic.on(sort).timed_out()));
         }
+        let help = "Clients that wait for their resource to change";
+        self.gauge("miosad_watches", help, traffic.watches());
         let name = "miosad_accept_failures_total";
         self.head(name, "counter", "Connections not accepted for want of descriptors or memory");
         self.line(format_args!("{name} {}\n", traffic.accept_failures()));
@@ -182,7 +184,7 @@ impl Page {
     /// Of the resources' sockets: nobody waits for the others.
     fn latencies(&mut self, traffic: &Traffic) {
         let name = "miosad_answer_duration_seconds";
-        let help = "From the end of a request's head on a resource's socket to the beginning of its answer";
+        let help = "From a request's head on a resource's socket to the beginning of its answer, less what a watch waits";
         self.head(name, "histogram", help);
         for (outcome, word) in Outcome::ALL {
             let latency = traffic.on(Sort::Resource).latency(outcome);

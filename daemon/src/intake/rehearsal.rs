@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::disk::DiskError;
 use crate::evidence::Evidence;
 use crate::floor::Floors;
-use crate::generation::{Current, Source};
+use crate::generation::{Current, Generation, Source};
 use crate::host::HostFile;
 use crate::layout::StateDir;
 use crate::ledger::Ledger;
@@ -160,6 +160,7 @@ impl Sockets for NoSockets {
     fn retire(&mut self, _next: &State) {}
     fn open(&mut self, _state: &State) {}
     fn sweep(&mut self, _state: &State) {}
+    fn tell(&mut self, _before: &Generation, _now: &Generation) {}
 }
 
 const TRIES: u32 = 5;

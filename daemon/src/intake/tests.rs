@@ -63,6 +63,9 @@ impl Sockets for NotedSockets {
     fn sweep(&mut self, _state: &State) {
         self.note("sweep");
     }
+    fn tell(&mut self, _before: &Generation, _now: &Generation) {
+        self.note("tell");
+    }
 }
 
 impl World {
@@ -768,8 +771,8 @@ fn sockets_close_before_a_state_is_served_and_open_after() {
     intake.take_update(&world.publisher.heartbeat(2, &full)).unwrap();
     let calls = std::mem::take(&mut *world.calls.lock().unwrap());
     let first = [("retire", None), ("sweep", Some(1)), ("open", Some(1))];
-    let second = [("retire", Some(1)), ("open", Some(2))];
-    let heartbeat = [("open", Some(2))];
+    let second = [("retire", Some(1)), ("tell", Some(2)), ("open", Some(2))];
+    let heartbeat = [("tell", Some(2)), ("open", Some(2))];
     assert_eq!(calls, [first.as_slice(), &second, &heartbeat].concat());
 }
 

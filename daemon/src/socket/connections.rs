@@ -61,13 +61,19 @@ impl Connections {
         let bell = self.bells.hang(self.opened);
         let connection = Connection { work, bell, pace, vigil: Vigil::default(), place, is_over: false };
         self.open.insert(self.opened, connection);
-        self.look_after(self.opened);
+        self.look_after(self.opened, || true);
     }
 
-    /// Does a piece of the work of one of them. Of one that is gone, a bell may still ring.
-    pub(super) fn look_after(&mut self, number: Number) {
-        let Some(connection) = self.open.get_mut(&number) else { return };
+    /// Does a piece of the work of one of them. Of one that is gone, a bell may still ring. One that has
+    /// waited for something to happen goes on when it `may_go_on`, and else rings again: one update has
+    /// them go on by the thousand, and none was asked for now. Whether that is done.
+    pub(super) fn look_after(&mut self, number: Number, may_go_on: impl FnOnce() -> bool) -> bool {
+        let Some(connection) = self.open.get_mut(&number) else { return true };
         if !connection.is_over {
+            if connection.pace.phase() == Phase::Watching && !may_go_on() {
+                connection.bell.wake_by_ref();
+                return false;
+            }
             connection.pace.begin_piece();
             let mut context = Context::from_waker(&connection.bell);
             connection.is_over = connection.work.as_mut().poll(&mut context).is_ready();
@@ -75,6 +81,7 @@ impl Connections {
         if connection.is_over {
             self.remove(number);
         }
+        true
     }
 
     /// How many are open.
@@ -109,10 +116,10 @@ impl Connections {
         }
     }
 
-    /// Ends those that have nothing to answer.
+    /// Ends those that have nothing to answer, or nothing yet.
     pub(super) fn end_those_at_rest(&mut self) {
         for connection in self.open.values_mut() {
-            if connection.pace.phase() == Phase::Idle {
+            if matches!(connection.pace.phase(), Phase::Idle | Phase::Watching) {
                 connection.end();
             }
         }

@@ -9,8 +9,8 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use miosa_injector::State;
 use miosa_injector::model::{Resource, ResourceId, TenantId};
+use miosa_injector::{State, Touched};
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -22,9 +22,11 @@ use super::home::{HomeError, Homes};
 use super::server::Server;
 use super::session::{Socket, Sources, Visit};
 use super::tampering::Register;
+use super::vigil::Pace;
+use super::watchers::Watchers;
 use crate::disk::DiskError;
 use crate::failure::in_one_line;
-use crate::generation::Workshop;
+use crate::generation::{Generation, Workshop};
 use crate::intake::Shared;
 use crate::layout::RuntimeDir;
 use crate::manager::{KeeperReport, Listener, ListenerName, Listeners};
@@ -51,6 +53,7 @@ pub(crate) type SocketReport = BTreeMap<ResourceId, Result<(), String>>;
 struct OpenSocket {
     tenant: TenantId,
     task: JoinHandle<()>,
+    watchers: Arc<Watchers>,
     name: ListenerName,
     /// The listener once more, while there is no room to have it kept.
     unkept: Option<UnixListener>,
@@ -157,6 +160,22 @@ impl ResourceSockets {
         self.report.send_replace(Arc::new(report));
     }
 
+    /// Tells whoever waits for one of them to change, if it may have. All are told where nobody does: one
+    /// may have looked a moment ago, and waits from now on.
+    pub(crate) fn tell(&self, before: &Generation, now: &Generation) {
+        let is_same_state = Arc::ptr_eq(&before.content, &now.content);
+        if is_same_state && before.standing == now.standing {
+            return;
+        }
+        let tells_apart = !is_same_state && self.shared.ledger.traffic().watches() > 0;
+        let touched = tells_apart.then(|| Touched::between(&before.content.state, &now.content.state));
+        for (id, socket) in &self.open {
+            if touched.as_ref().is_none_or(|touched| touched.concerns(id)) {
+                socket.watchers.tell();
+            }
+        }
+    }
+
     /// Has those listeners kept that there was no room for.
     fn keep_more(&mut self) {
         let mut unkept = 0_usize;
@@ -191,23 +210,29 @@ impl ResourceSockets {
         let Listener { socket, name, file, is_kept } = opened;
         // Without a descriptor to spare it is served all the same.
         let unkept = if is_kept { None } else { socket.try_clone().ok() };
-        let served = self.serve(resource, socket);
+        let watchers = Arc::new(Watchers::new(Arc::clone(&self.shared.ledger)));
+        let served = self.serve(resource, socket, Arc::clone(&watchers));
         let task = served.map_err(|source| BindError::Refused { path, source })?;
         self.register.expect(id, file);
-        self.open.insert(id.clone(), OpenSocket { tenant: tenant_id.clone(), task, name, unkept });
+        self.open.insert(id.clone(), OpenSocket { tenant: tenant_id.clone(), task, watchers, name, unkept });
         Ok(())
     }
 
-    fn serve(&self, resource: &Resource, listener: UnixListener) -> io::Result<JoinHandle<()>> {
+    fn serve(
+        &self,
+        resource: &Resource,
+        listener: UnixListener,
+        watchers: Arc<Watchers>,
+    ) -> io::Result<JoinHandle<()>> {
         let listener = {
             let _inside = self.runtime.enter();
             tokio::net::UnixListener::from_std(listener)?
         };
-        let socket = Socket::new(resource.tenant_id.clone(), resource.id.clone());
+        let socket = Socket::new(resource.tenant_id.clone(), resource.id.clone(), watchers);
         let sources = self.sources.clone();
-        let meet = move |stream: &UnixStream| {
+        let meet = move |stream: &UnixStream, pace: &Arc<Pace>| {
             let visitor = sources.access.visitor(stream);
-            let visit = Arc::new(Visit::new(socket.clone(), sources.clone(), visitor));
+            let visit = Arc::new(Visit::new(socket.clone(), sources.clone(), visitor, Arc::clone(pace)));
             move |request| Arc::clone(&visit).answer(request)
         };
         Ok(self.runtime.spawn(self.server.clone().run_for_each(listener, meet)))

@@ -95,13 +95,13 @@ impl Server {
         S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        self.run_for_each(listener, move |_stream: &UnixStream| service.clone()).await;
+        self.run_for_each(listener, move |_stream: &UnixStream, _pace: &Arc<Pace>| service.clone()).await;
     }
 
     /// The same with a service for each connection, which `meet` makes when a client is let in.
     pub(crate) async fn run_for_each<M, S, F>(self, listener: UnixListener, meet: M)
     where
-        M: Fn(&UnixStream) -> S + Send + 'static,
+        M: Fn(&UnixStream, &Arc<Pace>) -> S + Send + 'static,
         S: Fn(Request<Incoming>) -> F + Send + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
@@ -115,7 +115,7 @@ impl Server {
         poll_fn(|context| {
             for _ in 0..seat.pieces_now() {
                 match bells.next() {
-                    Some(DOOR) if !seat.may_let_in() => {
+                    Some(DOOR) if !seat.may_go_first() => {
                         bell.wake_by_ref();
                         break;
                     }
@@ -124,8 +124,8 @@ impl Server {
                             return Poll::Ready(());
                         }
                     }
-                    Some(number) => open(&connections).look_after(number),
-                    None => break,
+                    Some(number) if open(&connections).look_after(number, || seat.may_go_first()) => {}
+                    Some(_) | None => break,
                 }
             }
             if !seat.is_in_line() && !bells.are_still(context.waker()) {
@@ -139,7 +139,7 @@ impl Server {
     /// Lets clients in and those out whose time is up, until the daemon drains and they are gone.
     async fn keep_door<M, S, F>(&self, listener: UnixListener, connections: &Mutex<Connections>, meet: M)
     where
-        M: Fn(&UnixStream) -> S,
+        M: Fn(&UnixStream, &Arc<Pace>) -> S,
         S: Fn(Request<Incoming>) -> F + Send + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
@@ -161,8 +161,9 @@ impl Server {
                 _ = looks.tick(), if !is_empty => open(connections).end_those_out_of_time(&rules.patience),
                 client = poll_fn(|context| self.poll_client(&mut door, rules.connections, context)) => match client {
                     Ok((stream, place)) => {
-                        let service = meet(&stream);
-                        self.serve(connections, &rules.http, stream, place, service);
+                        let pace = Arc::default();
+                        let service = meet(&stream, &pace);
+                        self.serve(connections, &rules.http, (stream, pace), place, service);
                     }
                     Err(error) => self.pause(&error).await,
                 },
@@ -207,7 +208,7 @@ impl Server {
         &self,
         connections: &Mutex<Connections>,
         http: &http1::Builder,
-        stream: UnixStream,
+        (stream, pace): (UnixStream, Arc<Pace>),
         place: Place,
         service: S,
     ) where
@@ -215,7 +216,6 @@ impl Server {
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let service = Arc::new(Mutex::new(service));
-        let pace = Arc::<Pace>::default();
         let counts = Counts(Arc::clone(&self.shared.ledger), self.sort);
         let answering = Arc::clone(&pace);
         let service = service_fn(move |request| {
@@ -236,7 +236,8 @@ impl Server {
                         begin(&service, request).await
                     }
                 };
-                counts.sockets().count_answer(answer.status(), begun.elapsed());
+                let took = begun.elapsed().saturating_sub(pace.waited());
+                counts.sockets().count_answer(answer.status(), took);
                 pace.begin_writing();
                 Ok::<_, Infallible>(answer)
             }

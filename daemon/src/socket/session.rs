@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Body;
-use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
 use hyper::{HeaderMap, Request, StatusCode};
 use miosa_injector::model::{ResourceId, RunId, TenantId};
 use miosa_injector::{Moving, ResolveError};
 
 use super::reply::{self, Reply};
 use super::request::{Rejection, check_plain_get, query};
+use super::vigil::Pace;
+use super::watch::Watch;
+use super::watchers::{MOST_WATCHERS, Watchers};
 use crate::access::{AccessLog, Given, Tally, Visitor};
 use crate::clock::Clock;
 use crate::generation::{Asks, Built, Current, Generation, Unservable, Workshop};
@@ -30,32 +33,34 @@ pub(crate) struct Sources {
 pub(crate) struct Socket {
     of: Arc<(TenantId, ResourceId)>,
     refusals: Arc<Tally>,
+    pub(super) watchers: Arc<Watchers>,
 }
 
 /// One connection, from the first request to the last.
 pub(crate) struct Visit {
-    socket: Socket,
-    sources: Sources,
+    pub(super) socket: Socket,
+    pub(super) sources: Sources,
     visitor: Visitor,
+    pub(super) pace: Arc<Pace>,
 }
 
 impl Socket {
-    pub(crate) fn new(tenant: TenantId, resource: ResourceId) -> Self {
+    pub(crate) fn new(tenant: TenantId, resource: ResourceId, watchers: Arc<Watchers>) -> Self {
         let refusals = Arc::new(Tally::of_refusals(tenant.clone(), resource.clone()));
-        Self { of: Arc::new((tenant, resource)), refusals }
+        Self { of: Arc::new((tenant, resource)), refusals, watchers }
     }
 }
 
 impl Visit {
-    pub(crate) fn new(socket: Socket, sources: Sources, visitor: Visitor) -> Self {
-        Self { socket, sources, visitor }
+    pub(crate) fn new(socket: Socket, sources: Sources, visitor: Visitor, pace: Arc<Pace>) -> Self {
+        Self { socket, sources, visitor, pace }
     }
 
     /// Answers a request that came in by the resource's socket.
     pub(crate) async fn answer<B: Body>(self: Arc<Self>, request: Request<B>) -> Reply {
         self.resolved(request).await.unwrap_or_else(|reason| {
             let given = Given::Refusal(reason.code());
-            let Self { socket, sources, visitor } = &*self;
+            let Self { socket, sources, visitor, .. } = &*self;
             sources.access.note(&socket.refusals, visitor, given, sources.clock.boot_ms());
             Reply::from(reason)
         })
@@ -64,6 +69,11 @@ impl Visit {
     async fn resolved<B: Body>(&self, request: Request<B>) -> Result<Reply, NoAnswer> {
         let asked = Asked::read(&request)?;
         let headers = request.into_parts().0.headers;
+        if let Some(watch) = &asked.watch {
+            // Nothing of the head is held while it waits, and no other answer is larger for it.
+            drop(headers);
+            return Box::pin(self.watched(&asked, watch)).await;
+        }
         match self.at_once(&asked, headers)? {
             Ok(reply) => Ok(reply),
             Err(headers) => self.in_turn(&asked, headers).await,
@@ -97,17 +107,20 @@ impl Visit {
         })
     }
 
-    fn asks<'a>(&'a self, asked: &'a Asked) -> Asks<'a> {
+    pub(super) fn asks<'a>(&'a self, asked: &'a Asked) -> Asks<'a> {
         let (tenant, resource) = &*self.socket.of;
         Asks { tenant, resource, run: asked.run.as_ref() }
     }
 
     fn give(&self, built: &Built, moving: Moving, headers: HeaderMap) -> Reply {
-        let Self { sources, visitor, .. } = self;
         let is_known = knows(&headers, built.etag());
-        let given = if is_known { Given::Unchanged } else { Given::Whole };
-        sources.access.note(built.tally(), visitor, given, sources.clock.boot_ms());
-        if is_known { not_modified(built) } else { whole(built, moving, headers) }
+        self.note(built.tally(), if is_known { Given::Unchanged } else { Given::Whole });
+        if is_known { not_modified(built.etag()) } else { whole(built, moving, headers) }
+    }
+
+    pub(super) fn note(&self, tally: &Arc<Tally>, given: Given) {
+        let Self { sources, visitor, .. } = self;
+        sources.access.note(tally, visitor, given, sources.clock.boot_ms());
     }
 }
 
@@ -116,9 +129,11 @@ fn explained(explanation: Bytes) -> Reply {
 }
 
 /// What a request asks for.
-struct Asked {
+pub(super) struct Asked {
     what: What,
     run: Option<RunId>,
+    /// How long it may wait.
+    watch: Option<Watch>,
 }
 
 enum What {
@@ -129,14 +144,22 @@ enum What {
 impl Asked {
     fn read<B: Body>(request: &Request<B>) -> Result<Self, Rejection> {
         check_plain_get(request)?;
-        let what = match request.uri().path() {
-            "/v1/resolve" => What::Resolve,
-            "/v1/explain" => What::Explain,
+        let (what, is_watch) = match request.uri().path() {
+            "/v1/resolve" => (What::Resolve, false),
+            "/v1/explain" => (What::Explain, false),
+            "/v1/watch" => (What::Resolve, true),
             _ => return Err(Rejection::unknown_path()),
         };
-        let [run] = query(request.uri().query(), ["run"])?;
+        let (run, watch) = if is_watch {
+            let (run, watch) = Watch::read(request)?;
+            (run, Some(watch))
+        } else {
+            let [run] = query(request.uri().query(), ["run"])?;
+            (run, None)
+        };
         let run = run.map(RunId::try_from).transpose();
-        Ok(Self { what, run: run.map_err(|error| Rejection::bad(format!("run {error}")))? })
+        let run = run.map_err(|error| Rejection::bad(format!("run {error}")))?;
+        Ok(Self { what, run, watch })
     }
 }
 
@@ -150,7 +173,7 @@ fn knows(headers: &HeaderMap, etag: &HeaderValue) -> bool {
 }
 
 /// The headers of the request have served their time; those of the answer take over their memory.
-fn whole(built: &Built, moving: Moving, mut headers: HeaderMap) -> Reply {
+pub(super) fn whole(built: &Built, moving: Moving, mut headers: HeaderMap) -> Reply {
     headers.clear();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ETAG, built.etag().clone());
@@ -159,17 +182,18 @@ fn whole(built: &Built, moving: Moving, mut headers: HeaderMap) -> Reply {
     reply
 }
 
-fn not_modified(built: &Built) -> Reply {
+pub(super) fn not_modified(etag: &HeaderValue) -> Reply {
     let mut reply = reply::pieces(StatusCode::NOT_MODIFIED, Default::default());
-    reply.headers_mut().insert(ETAG, built.etag().clone());
+    reply.headers_mut().insert(ETAG, etag.clone());
     reply
 }
 
 /// Why a request gets an error.
-enum NoAnswer {
+pub(super) enum NoAnswer {
     Rejected(Rejection),
     Unservable(Unservable),
     Unresolved(ResolveError),
+    TooManyWatchers,
 }
 
 impl NoAnswer {
@@ -179,6 +203,7 @@ impl NoAnswer {
             Self::Rejected(rejection) => rejection.code(),
             Self::Unservable(reason) => reason.code(),
             Self::Unresolved(error) => error.code(),
+            Self::TooManyWatchers => "too_many_watchers",
         }
     }
 }
@@ -191,6 +216,12 @@ impl From<NoAnswer> for Reply {
                 reply::error(StatusCode::SERVICE_UNAVAILABLE, reason.code(), reason.to_string())
             }
             NoAnswer::Unresolved(error) => unresolved(&error),
+            NoAnswer::TooManyWatchers => {
+                let message = format!("{MOST_WATCHERS} clients watch this resource, and no more may");
+                let mut reply = reply::error(StatusCode::TOO_MANY_REQUESTS, reason.code(), message);
+                reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                reply
+            }
         }
     }
 }

@@ -70,6 +70,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PacedStream<S> {
     ) -> Poll<io::Result<()>> {
         let filled = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.pace.note_read(buffer.filled().len() > filled);
         self.lines.spoil_lone(buffer.filled_mut().get_mut(filled..).unwrap_or_default());
         read
     }

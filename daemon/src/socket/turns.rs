@@ -4,7 +4,8 @@
 //! is crowded alone does several.
 //!
 //! To let clients in takes a turn too, for it costs several times what an answer does: at once if nobody
-//! has had one since the runtime last looked, else in line.
+//! has had one since the runtime last looked, else in line. So does an answer that has waited for something
+//! to happen: many wait for one thing.
 //!
 //! So whoever asks one thing at a time on an open connection waits for one turn of one socket, and for a few
 //! pieces of what is asked on the open connections of each other that is not crowded, however many sockets
@@ -108,8 +109,8 @@ impl Seat {
         pieces
     }
 
-    /// Whether it may let clients in now, which is a turn; if not, it may when it is called.
-    pub(super) fn may_let_in(&mut self) -> bool {
+    /// Whether it may do now what takes a turn; if not, it may when it is called.
+    pub(super) fn may_go_first(&mut self) -> bool {
         if self.is_called {
             return true;
         }
@@ -201,7 +202,7 @@ mod tests {
         let mut seat = turns.seat();
         for _ in 0..clients {
             poll_fn(|context| {
-                if seat.pieces_now() > 0 && seat.may_let_in() {
+                if seat.pieces_now() > 0 && seat.may_go_first() {
                     done.try_send(name).unwrap();
                     return Poll::Ready(());
                 }
@@ -225,8 +226,8 @@ mod tests {
             yield_now().await;
             let mut alone = turns.seat();
             for _ in 0..3 {
-                assert!(alone.pieces_now() > 0 && alone.may_let_in() && !alone.is_in_line());
-                assert!(!turns.seat().may_let_in(), "a second before the next look");
+                assert!(alone.pieces_now() > 0 && alone.may_go_first() && !alone.is_in_line());
+                assert!(!turns.seat().may_go_first(), "a second before the next look");
                 yield_now().await;
             }
             for name in ['a', 'b', 'c'] {

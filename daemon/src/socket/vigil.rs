@@ -3,7 +3,7 @@
 //! a socket are looked at. So no answer sets or clears a timer.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +17,10 @@ pub(crate) struct Pace {
     has_answered: AtomicBool,
     /// The bytes that were written in this piece of work.
     written: AtomicUsize,
+    /// What was found of what comes behind the request that is being answered.
+    behind: AtomicU8,
+    /// How long its answer has waited for something to happen, in microseconds.
+    waited: AtomicU64,
 }
 
 /// What a connection is at.
@@ -28,6 +32,8 @@ pub(super) enum Phase {
     Answering,
     /// The answer is being written.
     Writing,
+    /// A request is being answered, and waits for something to happen, of which it is up to whoever answers.
+    Watching,
 }
 
 /// One connection as it was when it was last looked at.
@@ -47,7 +53,45 @@ pub(super) struct Patience {
 impl Pace {
     /// A request's head has come.
     pub(super) fn begin_answering(&self) {
+        self.behind.store(UNKNOWN, Ordering::Relaxed);
+        self.waited.store(0, Ordering::Relaxed);
         self.enter(Phase::Answering);
+    }
+
+    /// The answer waits for something to happen.
+    pub(super) fn begin_watching(&self) {
+        self.enter(Phase::Watching);
+    }
+
+    /// It has waited so long, and is made now.
+    pub(super) fn end_watching(&self, waited: Duration) {
+        let waited = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.waited.fetch_add(waited, Ordering::Relaxed);
+        self.enter(Phase::Answering);
+    }
+
+    /// How long the answer has waited, all in all.
+    pub(super) fn waited(&self) -> Duration {
+        Duration::from_micros(self.waited.load(Ordering::Relaxed))
+    }
+
+    /// Somebody tried to read what comes behind the request; and whether something was there.
+    pub(super) fn note_read(&self, has_come: bool) {
+        let behind = self.behind.load(Ordering::Relaxed);
+        if has_come {
+            self.behind.store(SOMETHING, Ordering::Relaxed);
+        } else if behind == UNKNOWN {
+            self.behind.store(NOTHING, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until something comes behind the request that is being answered. hyper reads on while it has
+    /// read nothing, and so learns that the client is gone; once something came it does not until the
+    /// answer is written, and what came together with the request it has never tried to read.
+    pub(super) async fn something_behind(&self) {
+        let is_there = || self.behind.load(Ordering::Relaxed) != NOTHING;
+        // Polled with its connection, so that whatever is read is noted before.
+        poll_fn(|_| if is_there() { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// The answer is known.
@@ -111,6 +155,7 @@ impl Phase {
             Self::Idle => 0,
             Self::Answering => 1,
             Self::Writing => 2,
+            Self::Watching => 3,
         }
     }
 
@@ -118,6 +163,7 @@ impl Phase {
         match count & 3 {
             1 => Self::Answering,
             2 => Self::Writing,
+            3 => Self::Watching,
             _ => Self::Idle,
         }
     }
@@ -144,7 +190,7 @@ impl Patience {
         match Phase::of(now) {
             Phase::Idle => vigil.quiet_for >= self.idle,
             Phase::Writing => vigil.quiet_for >= self.write,
-            Phase::Answering => false,
+            Phase::Answering | Phase::Watching => false,
         }
     }
 }
@@ -154,6 +200,11 @@ fn put_off<T>(context: &mut Context<'_>) -> Poll<T> {
     context.waker().wake_by_ref();
     Poll::Pending
 }
+
+/// What may come behind a request: not looked for yet, looked for and not there, there.
+const UNKNOWN: u8 = 0;
+const NOTHING: u8 = 1;
+const SOMETHING: u8 = 2;
 
 /// Copied to a client in less time than a request takes to be answered, give or take.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -204,6 +255,36 @@ mod tests {
         pace.flushed();
         assert_eq!(pace.phase(), Phase::Answering, "flushing nothing ends nothing");
         assert_eq!(looks(&pace), 100);
+    }
+
+    #[test]
+    fn an_answer_that_waits_for_something_to_happen_is_waited_for() {
+        let pace = Pace::default();
+        pace.begin_answering();
+        pace.begin_watching();
+        pace.flushed();
+        assert_eq!(pace.phase(), Phase::Watching);
+        assert_eq!(looks(&pace), 100);
+        pace.end_watching(Duration::from_secs(1));
+        pace.begin_watching();
+        pace.end_watching(Duration::from_secs(2));
+        assert_eq!((pace.phase(), pace.waited()), (Phase::Answering, Duration::from_secs(3)));
+        pace.begin_answering();
+        assert_eq!(pace.waited(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_looked_for_behind_a_request_may_be_there() {
+        let pace = Pace::default();
+        let is_there = async || tokio::time::timeout(Duration::ZERO, pace.something_behind()).await.is_ok();
+        for (reads, expected) in
+            [(&[][..], true), (&[false], false), (&[false, true], true), (&[true, false], true)]
+        {
+            pace.note_read(true);
+            pace.begin_answering();
+            reads.iter().for_each(|has_come| pace.note_read(*has_come));
+            assert_eq!(is_there().await, expected, "{reads:?}");
+        }
     }
 
     #[test]

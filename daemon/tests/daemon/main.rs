@@ -19,3 +19,4 @@ mod publisher;
 mod serving;
 mod sockets;
 mod verify;
+mod watch;

@@ -41,8 +41,7 @@ fn answers(first: &[u8], second: &[u8]) -> Vec<bool> {
     // With nothing to answer from, what is asked in order gets 503, and all else its refusal.
     let (current, access, workshop) = Default::default();
     let sources = Sources { current, clock: Clock::System, access, workshop };
-    let socket =
-        Socket::new("t1".parse().expect("an id"), "sbx-1".parse().expect("an id"), Arc::default());
+    let socket = Socket::new("t1".parse().expect("an id"), "sbx-1".parse().expect("an id"), Arc::default());
     let pace = Arc::<Pace>::default();
     let visit = Arc::new(Visit::new(socket, sources, Visitor::default(), Arc::clone(&pace)));
     let noted = Rc::clone(&seen);
