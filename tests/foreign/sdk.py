@@ -1,7 +1,7 @@
 """Drives the control plane with the product's public SDK: sdk.py URL KEY TENANT.
 
-Leaves a variable FROM_SDK=changed for workspace ws_123 and a default profile for project proj_7,
-which the caller then looks for on a host.
+Leaves a variable FROM_SDK=changed for workspace ws_123, a variable DELIVERED=x to be delivered as a file, and a
+default profile for project proj_7, which the caller then looks for on a host.
 """
 
 import asyncio
@@ -36,6 +36,12 @@ def main(url, key, tenant):
     assert env.get(made["id"])["updated_at"] >= made["created_at"]
     assert [row["id"] for row in env.list(scope="workspace", workspace_id="ws_123", target="sandbox")] == [made["id"]]
     assert env.list(scope="workspace", workspace_id="ws_other") == []
+    metadata = {"deliver": "file", "note": {"camelCase": [1, None]}}
+    delivered = env.set(scope="tenant", name="DELIVERED", value="x", metadata=metadata)
+    assert delivered["metadata"] == metadata, "metadata are the caller's own, member for member"
+    error = raises(errors.ValidationError, "VALIDATION_FAILED", lambda: env.set(
+        scope="tenant", name="DELIVERED", value="x", metadata={"deliver": "disk"}))
+    assert [detail["field"] for detail in error.details] == ["metadata.deliver"], error.details
     gone = env.set(scope="tenant", name="GONE", value="x")
     assert env.delete(gone["id"]) is None
     raises(errors.NotFoundError, "NOT_FOUND", lambda: env.get(gone["id"]))
@@ -67,7 +73,7 @@ def main(url, key, tenant):
 
     async def asynchronously():
         transport = AsyncTransport(key, base_url=url, max_retries=0)
-        assert len(await AsyncRuntimeEnv(transport).list()) == 1
+        assert len(await AsyncRuntimeEnv(transport).list()) == 2
         assert len(await AsyncAgentRuntimeProfiles(transport).list()) == 1
 
     asyncio.run(asynchronously())

@@ -12,7 +12,7 @@ pub enum Deliver {
     /// `NAME=value` in the environment.
     #[default]
     Env,
-    /// A file that only the program's user can read; `NAME_FILE` is its path.
+    /// A file in memory that only the program's user can read; `NAME_FILE` is its path.
     File,
     /// An open descriptor to read it from; `NAME_FD` is its number.
     Fd,

@@ -8,6 +8,7 @@ mod clock;
 mod containers;
 mod crash;
 mod damage;
+mod delivery_control;
 mod disk;
 mod doors;
 mod faults;

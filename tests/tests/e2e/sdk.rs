@@ -23,5 +23,7 @@ fn the_public_python_sdk_works_unchanged() {
         String::from_utf8_lossy(&output.stderr)
     );
     host.await_env("sbx-1", "FROM_SDK", Some("changed"));
-    assert_eq!(host.resolve("sbx-1")["profile"]["name"], "From the SDK");
+    let resolved = host.resolve("sbx-1");
+    assert_eq!(resolved["profile"]["name"], "From the SDK");
+    assert_eq!(resolved["delivery"], json!({"DELIVERED": "file"}));
 }
