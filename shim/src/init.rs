@@ -55,6 +55,7 @@ pub(crate) fn run(
     drop(plan);
     let course = Course::new(options.grace, options.settle);
     let mut parent = Parent {
+        is_machine: options.vm,
         is_first,
         terminal,
         job,
@@ -74,6 +75,8 @@ pub(crate) fn run(
 
 /// All that there is to look after.
 struct Parent<'a> {
+    /// Whether we are PID 1 of a machine, whose SIGINT is Ctrl-Alt-Del: reboot(2), LINUX_REBOOT_CMD_CAD_OFF.
+    is_machine: bool,
     /// Whether we are PID 1, which the kernel neither stops nor ends by a signal of its own.
     is_first: bool,
     terminal: Terminal,
@@ -142,7 +145,9 @@ impl Parent<'_> {
                 Treatment::Reap => self.hear_children(),
                 Treatment::Ignore | Treatment::Never => {}
                 Treatment::ToCommand if self.job.is_running() => self.job.signal(number),
-                Treatment::ToGroup if number == libc::SIGTERM => {
+                Treatment::ToGroup
+                    if number == libc::SIGTERM || (self.is_machine && number == libc::SIGINT) =>
+                {
                     self.job.terminate();
                     self.course.asked_to_stop(Instant::now());
                 }
