@@ -60,6 +60,19 @@ fn whoever_overrides_a_variable_decides_how_it_is_delivered() {
 }
 
 #[test]
+fn who_watches_hears_of_another_delivery() {
+    let world = World::start();
+    let (tenant, host) = (world.tenant("acme"), world.host("h1"));
+    let key = tenant.set("KEY", "the secret", json!({}));
+    host.place(&tenant, "sbx-1", json!({}));
+    let target = format!("/v1/watch?etag={}&timeout=60", tag(&host).trim_matches('"'));
+    let change = json!({"metadata": {"deliver": "file"}});
+    assert_eq!(tenant.call("PATCH", &format!("runtime-env/{key}"), change).status, 200);
+    let heard = host.ask("sbx-1", &target);
+    assert_eq!((heard.status, &heard.json()["delivery"]), (200, &json!({"KEY": "file"})));
+}
+
+#[test]
 fn a_delivery_outlives_a_restart_of_the_daemon() {
     let world = World::start();
     let (tenant, mut host) = (world.tenant("acme"), world.host("h1"));
