@@ -82,3 +82,139 @@ fn each_that_differs<'a, K: Ord, V: PartialEq>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::payload::Change;
+    use crate::resolve::resolve;
+
+    fn state(put: &Value) -> State {
+        let nothing = json!({"env": [], "profiles": [], "resources": [], "runs": []});
+        let payload = json!({"put": put, "delete": nothing});
+        let change = Change::decode(payload.to_string().as_bytes()).unwrap();
+        State::default().apply(change).unwrap()
+    }
+
+    /// Two resources, and all that each can read.
+    fn records() -> Value {
+        let variable = |id: &str, tenant: &str, scope: Value| {
+            json!({"id": id, "tenant_id": tenant, "scope": scope, "target": "all", "name": "A", "value": id,
+                   "enabled": true})
+        };
+        let profile = |id: &str, tenant: &str| {
+            json!({"id": id, "tenant_id": tenant, "workspace_id": null, "project_id": null, "name": "p",
+                   "runtime": "custom", "applies_to": [], "tools": null, "connectors": [], "env": {"P": id},
+                   "policy": {}, "is_default": true})
+        };
+        let resource = |id: &str, tenant: &str, workspace: &str, project: &str| {
+            json!({"id": id, "tenant_id": tenant, "workspace_id": workspace, "project_id": project,
+                   "kind": "sandbox", "env": {}, "selection": {"skip": false, "profile_id": null}})
+        };
+        let run = |id: &str, resource: &str| {
+            json!({"id": id, "resource_id": resource, "env": {},
+                   "selection": {"skip": false, "profile_id": null}, "instruction": null, "cwd": null,
+                   "command": null, "runtime_command": null, "model": null, "provider": null,
+                   "approval_policy": null})
+        };
+        json!({
+            "env": [
+                variable("env_t1", "t1", json!("tenant")),
+                variable("env_w1", "t1", json!({"workspace": "w1"})),
+                variable("env_p1", "t1", json!({"project": "p1"})),
+                variable("env_w2", "t1", json!({"workspace": "w2"})),
+                variable("env_t2", "t2", json!("tenant")),
+            ],
+            "profiles": [profile("arp_1", "t1"), profile("arp_2", "t2")],
+            "resources": [
+                resource("one", "t1", "w1", "p1"),
+                resource("two", "t1", "w2", "p2"),
+                resource("other", "t2", "w1", "p1"),
+            ],
+            "runs": [run("run_1", "one"), run("run_2", "two")],
+        })
+    }
+
+    /// Of these three, those that are concerned.
+    fn concerned(before: &State, after: &State) -> Vec<&'static str> {
+        let touched = Touched::between(before, after);
+        let concerns = |id: &&str| touched.concerns(&id.parse().unwrap());
+        let concerned: Vec<_> = ["one", "two", "other"].into_iter().filter(concerns).collect();
+        for (id, run) in [("one", "run_1"), ("two", "run_2"), ("other", "run_none")] {
+            let (resource, run) = (id.parse().unwrap(), run.parse().unwrap());
+            for run in [None, Some(&run)] {
+                let content = |state: &State| {
+                    let resolved = resolve(state, &resource, run);
+                    resolved.map(|resolution| resolution.answer().content().concat())
+                };
+                let is_equal = content(before) == content(after);
+                assert!(is_equal || concerned.contains(&id), "{id} {run:?}");
+            }
+        }
+        concerned
+    }
+
+    #[test]
+    fn a_change_concerns_those_that_can_read_the_record() {
+        let before = state(&records());
+        for (record, fields, expected) in [
+            ("/env/0", &["value", "name", "id"][..], &["one", "two"][..]),
+            ("/env/1", &["value", "name", "id"], &["one"]),
+            ("/env/2", &["value", "name", "id"], &["one"]),
+            ("/env/3", &["value", "name", "id"], &["two"]),
+            ("/env/4", &["value", "name", "id"], &["other"]),
+            ("/profiles/0", &["name"], &["one", "two"]),
+            ("/profiles/1", &["name"], &["other"]),
+            ("/resources/0", &["workspace_id", "project_id"], &["one"]),
+            ("/resources/2", &["workspace_id", "project_id", "tenant_id"], &["other"]),
+            ("/runs/0", &["instruction", "cwd"], &["one"]),
+            ("/runs/1", &["resource_id"], &["one", "two"]),
+        ] {
+            for field in fields {
+                let mut records = records();
+                let of = records.pointer_mut(record).unwrap();
+                of[field] = json!(if *field == "resource_id" { "one" } else { "X_OTHER" });
+                let after = state(&records);
+                assert_eq!(concerned(&before, &after), expected, "{record} {field}");
+                assert_eq!(concerned(&after, &before), expected, "{record} {field}, back");
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_comes_concerns_whom_it_concerns_when_it_goes() {
+        let with = state(&records());
+        for (kind, position, expected) in [
+            ("env", 0, &["one", "two"][..]),
+            ("env", 2, &["one"]),
+            ("env", 4, &["other"]),
+            ("profiles", 0, &["one", "two"]),
+            ("profiles", 1, &["other"]),
+            ("runs", 1, &["two"]),
+            ("resources", 2, &["other"]),
+        ] {
+            let mut records = records();
+            records[kind].as_array_mut().unwrap().remove(position);
+            let without = state(&records);
+            assert_eq!(concerned(&with, &without), expected, "{kind} {position}");
+            assert_eq!(concerned(&without, &with), expected, "{kind} {position}, back");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_changes_its_place_concerns_both_places() {
+        let mut records = records();
+        records["env"][1]["scope"] = json!({"workspace": "w2"});
+        assert_eq!(concerned(&state(&self::records()), &state(&records)), ["one", "two"]);
+    }
+
+    #[test]
+    fn nothing_concerns_nobody() {
+        let (one, other) = (state(&records()), state(&records()));
+        assert!(concerned(&one, &other).is_empty());
+        assert!(concerned(&State::default(), &State::default()).is_empty());
+        assert_eq!(concerned(&State::default(), &one), ["one", "two", "other"]);
+    }
+}

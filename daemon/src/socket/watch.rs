@@ -160,3 +160,48 @@ const MOST_TIMEOUT: Duration = Duration::from_secs(300);
 const LONGER_THAN_ANY: Duration = Duration::from_secs(3_600);
 
 const MORE_SENT: &str = "nothing may be sent after a watch until it is answered";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Option<(Option<String>, Watch)> {
+        Watch::read(&Request::get(format!("/v1/watch?{query}")).body(()).unwrap()).ok()
+    }
+
+    fn watch(tag: Option<&str>, seconds: u64) -> Watch {
+        Watch { tag: tag.map(str::to_owned), timeout: Duration::from_secs(seconds) }
+    }
+
+    #[test]
+    fn what_is_not_said_has_its_default() {
+        assert_eq!(read(""), Some((None, watch(None, 60))));
+        assert_eq!(read("run=&etag=&timeout="), Some((None, watch(None, 60))));
+        assert_eq!(read("timeout=0&run=r&etag=ff"), Some((Some("r".to_owned()), watch(Some("ff"), 0))));
+        assert_eq!(read("timeout=300"), Some((None, watch(None, 300))));
+        for bad in
+            ["timeout=301", "timeout=-1", "timeout=+1", "timeout=1.0", "timeout=0x1", "timeout=1,", "wait=1"]
+        {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_tag_is_known_with_its_quotes_and_without() {
+        let etag = HeaderValue::from_static("\"00ff\"");
+        for tag in ["00ff", "%2200ff%22", "W/%2200ff%22", "W%2F%2200ff%22", "W%2f00ff"] {
+            assert!(read(&format!("etag={tag}")).unwrap().1.knows(&etag), "{tag}");
+        }
+        assert!(watch(Some(unquoted("\"00ff\"")), 0).knows(&etag));
+        for tag in ["00FF", "00f", "00fff", "%2200ff", "00ff%22", "*", "w/00ff", "00ff,00ff", "%22%22"] {
+            assert!(!read(&format!("etag={tag}")).unwrap().1.knows(&etag), "{tag}");
+        }
+        assert!(!watch(None, 0).knows(&etag));
+    }
+
+    #[test]
+    fn a_tag_in_the_wrong_place_is_refused() {
+        let request = Request::get("/v1/watch").header(IF_NONE_MATCH, "\"00ff\"").body(()).unwrap();
+        assert!(Watch::read(&request).is_err());
+    }
+}
