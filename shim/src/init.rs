@@ -123,13 +123,19 @@ impl Parent<'_> {
         let signals = (self.signals.descriptor(), PollFlags::POLLIN);
         let awaited = watcher.as_ref().and_then(|watcher| watcher.descriptor());
         let is_ready = await_any(signals, awaited, until.map(|until| until.saturating_duration_since(now)));
-        if let Some(plan) = watcher.as_mut().and_then(|watcher| watcher.advance(is_ready)) {
-            self.next_is(plan);
+        let Some(watcher) = watcher.as_mut() else { return };
+        if let Some(plan) = watcher.advance(is_ready) {
+            let is_in_force = watcher.is_in_force();
+            self.next_is(plan, is_in_force);
         }
     }
 
-    /// Something else is to be started from now on.
-    fn next_is(&mut self, plan: Plan) {
+    /// Something else is to be started from now on; or again what runs, and nothing has to be done.
+    fn next_is(&mut self, plan: Plan, is_in_force: bool) {
+        if is_in_force && !self.course.is_ending() {
+            self.next = None;
+            return self.course.change_is_done();
+        }
         // While the former is ending already, its successor has to find the newest files.
         if self.course.is_ending() && !self.put_files(&plan) {
             return;
@@ -143,7 +149,7 @@ impl Parent<'_> {
             let number = signal.number;
             match signals::treatment(number) {
                 Treatment::Reap => self.hear_children(),
-                Treatment::Ignore | Treatment::Never => {}
+                Treatment::Ignore | Treatment::Leave => {}
                 Treatment::ToCommand if self.job.is_running() => self.job.signal(number),
                 Treatment::ToGroup
                     if number == libc::SIGTERM || (self.is_machine && number == libc::SIGINT) =>
@@ -235,6 +241,7 @@ impl Parent<'_> {
             OnChange::Signal(signal) => {
                 let number = signals::number(signal);
                 self.job.signal(number);
+                self.come_into_force();
                 self.course.change_is_done();
             }
             OnChange::Restart => {
@@ -257,6 +264,7 @@ impl Parent<'_> {
         let Some(plan) = self.next.take() else { return Ok(()) };
         self.job = Job::start(&plan, self.terminal, &self.signals)?;
         self.course.started();
+        self.come_into_force();
         for number in std::mem::take(&mut self.held) {
             if signals::treatment(number) == Treatment::ToGroup {
                 self.signal_group(number);
@@ -265,6 +273,12 @@ impl Parent<'_> {
             }
         }
         Ok(())
+    }
+
+    fn come_into_force(&mut self) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher.has_come_into_force();
+        }
     }
 
     fn clear(&mut self) {

@@ -26,6 +26,8 @@ pub(crate) struct Watcher<'a> {
     etag: Option<String>,
     /// What it came to; see [`Plan::mark`].
     mark: u64,
+    /// What that came to which the command was started with, or told of.
+    in_force: u64,
     state: State,
     /// How often in a row nothing was learnt.
     failures: u32,
@@ -52,8 +54,19 @@ impl<'a> Watcher<'a> {
         let hasher = RandomState::new();
         let mark = plan.mark(&hasher);
         let state = State::Resting(Instant::now());
-        let daemon = Daemon::of(options);
-        Self { daemon, options, inherited, shelf, hasher, etag, mark, state, failures: 0, told: String::new() }
+        Self {
+            daemon: Daemon::of(options),
+            options,
+            inherited,
+            shelf,
+            hasher,
+            etag,
+            mark,
+            in_force: mark,
+            state,
+            failures: 0,
+            told: String::new(),
+        }
     }
 
     /// What to wait for before there is something to do.
@@ -87,19 +100,27 @@ impl<'a> Watcher<'a> {
                 self.state = State::Resting(self.later());
                 None
             }
-            State::Resting(_) if is_late => {
-                match self.daemon.watch(self.etag.as_deref()) {
-                    Ok(exchange) => {
-                        let now = Instant::now();
-                        let deadline = now.checked_add(LONGEST_ANSWER).unwrap_or(now);
-                        self.state = State::Asking(Box::new(exchange), deadline);
-                        None
-                    }
-                    Err(trouble) => self.rest(&trouble),
+            State::Resting(_) if is_late => match self.daemon.watch(self.etag.as_deref()) {
+                Ok(exchange) => {
+                    let now = Instant::now();
+                    let deadline = now.checked_add(LONGEST_ANSWER).unwrap_or(now);
+                    self.state = State::Asking(Box::new(exchange), deadline);
+                    None
                 }
-            }
+                Err(trouble) => self.rest(&trouble),
+            },
             State::Asking(..) | State::Resting(_) => None,
         }
+    }
+
+    /// Whether the newest plan comes to what is in force already: a change that was taken back.
+    pub(crate) fn is_in_force(&self) -> bool {
+        self.mark == self.in_force
+    }
+
+    /// The newest plan is in force from now on.
+    pub(crate) fn has_come_into_force(&mut self) {
+        self.in_force = self.mark;
     }
 
     /// Takes away what was made for files that nobody named a place for.
