@@ -45,8 +45,8 @@ pub(crate) enum Treatment {
     ToCommand,
     /// It is about a terminal that we use without asking, and nobody else's concern.
     Ignore,
-    /// The kernel hands it to nobody.
-    Never,
+    /// It arrives by itself, and does what it does: a fault of ours, or what the kernel lets nobody hold back.
+    Leave,
 }
 
 /// What becomes of the signal with this number.
@@ -56,9 +56,9 @@ pub(crate) fn treatment(number: i32) -> Treatment {
         libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM => Treatment::ToGroup,
         libc::SIGTSTP | libc::SIGCONT | libc::SIGWINCH => Treatment::ToGroup,
         libc::SIGTTIN | libc::SIGTTOU => Treatment::Ignore,
-        libc::SIGKILL | libc::SIGSTOP => Treatment::Never,
-        // Those of a fault as well: blocked or not, the kernel ends a program at its own fault, so one
-        // that can be read was sent by somebody who wants, say, the command's core dump.
+        libc::SIGKILL | libc::SIGSTOP => Treatment::Leave,
+        libc::SIGSEGV | libc::SIGBUS | libc::SIGFPE | libc::SIGILL => Treatment::Leave,
+        libc::SIGTRAP | libc::SIGSYS | libc::SIGABRT => Treatment::Leave,
         _ => Treatment::ToCommand,
     }
 }
@@ -73,13 +73,13 @@ impl Signals {
     /// Holds all signals back from here on.
     pub(crate) fn block() -> Result<Self, Failure> {
         let blocked = |error: Errno| Failure::own(format_args!("cannot hold signals back: {}", error.desc()));
-        let former_mask = sys::block_signals(ALL).map_err(blocked)?;
+        let former_mask = sys::block_signals(HELD).map_err(blocked)?;
         // Where it is ignored, as a careless parent leaves it, the kernel forgets how children ended.
         let former_child = sys::set_disposition(libc::SIGCHLD, Disposition::Default).map_err(blocked)?;
         let readable = |error: Errno| {
             Failure::own(format_args!("cannot open a descriptor for signals: {}", error.desc()))
         };
-        let mut descriptor = sys::signal_descriptor(ALL & !TERMINAL).map_err(readable)?;
+        let mut descriptor = sys::signal_descriptor(READ).map_err(readable)?;
         if descriptor.as_raw_fd() < FIRST_FREE {
             // A standard descriptor that was closed stays closed, and the command finds it so.
             let raw = fcntl(&descriptor, FcntlArg::F_DUPFD_CLOEXEC(FIRST_FREE)).map_err(readable)?;
@@ -144,10 +144,20 @@ impl Signals {
     }
 }
 
-/// Each bit is a signal, the lowest is number 1. The kernel leaves SIGKILL and SIGSTOP out by itself.
-const ALL: u64 = u64::MAX;
-/// Blocked and never read, so that we may use a terminal from the background: tcsetpgrp(3).
-const TERMINAL: u64 = bit(libc::SIGTTIN) | bit(libc::SIGTTOU);
+/// The signals that are held back, a bit each, signal 1 the lowest.
+const HELD: u64 = !(bit(libc::SIGKILL)
+    | bit(libc::SIGSTOP)
+    | bit(libc::SIGSEGV)
+    | bit(libc::SIGBUS)
+    | bit(libc::SIGFPE)
+    | bit(libc::SIGILL)
+    | bit(libc::SIGTRAP)
+    | bit(libc::SIGSYS)
+    | bit(libc::SIGABRT));
+
+/// Those that are read. The two others are held back so that we may use a terminal from the background:
+/// tcsetpgrp(3).
+const READ: u64 = HELD & !(bit(libc::SIGTTIN) | bit(libc::SIGTTOU));
 
 const fn bit(number: i32) -> u64 {
     1_u64.rotate_left(number.unsigned_abs().wrapping_sub(1))
@@ -166,19 +176,24 @@ const AT_ONCE: usize = 16;
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_signal_has_one_treatment() {
-        let of = |wanted| (1..=64).filter(|number| treatment(*number) == wanted).collect::<Vec<i32>>();
-        assert_eq!(of(Treatment::Never), [9, 19]);
-        assert_eq!(of(Treatment::Reap), [17]);
-        assert_eq!(of(Treatment::Ignore), [21, 22]);
-        assert_eq!(of(Treatment::ToGroup), [1, 2, 3, 15, 18, 20, 28]);
-        assert_eq!(of(Treatment::ToCommand).len(), 64 - 12);
+    fn all(is_wanted: impl Fn(Treatment) -> bool) -> Vec<i32> {
+        (1..=64).filter(|number| is_wanted(treatment(*number))).collect()
     }
 
     #[test]
-    fn a_signals_bit_is_one_below_its_number() {
-        assert_eq!([bit(1), bit(2), bit(64)], [1, 2, 1 << 63]);
-        assert_eq!(TERMINAL, 1 << 20 | 1 << 21);
+    fn every_signal_has_one_treatment() {
+        let of = |wanted| all(|treatment| treatment == wanted);
+        assert_eq!(of(Treatment::Leave), [4, 5, 6, 7, 8, 9, 11, 19, 31]);
+        assert_eq!(of(Treatment::Reap), [17]);
+        assert_eq!(of(Treatment::Ignore), [21, 22]);
+        assert_eq!(of(Treatment::ToGroup), [1, 2, 3, 15, 18, 20, 28]);
+        assert_eq!(of(Treatment::ToCommand).len(), 64 - 9 - 1 - 2 - 7);
+    }
+
+    #[test]
+    fn those_that_are_passed_on_are_those_that_are_held_back_and_read() {
+        let bits = |numbers: Vec<i32>| numbers.into_iter().map(bit).fold(0, |mask, bit| mask | bit);
+        assert_eq!(bits(all(|treatment| treatment != Treatment::Leave)), HELD);
+        assert_eq!(bits(all(|of| of != Treatment::Leave && of != Treatment::Ignore)), READ);
     }
 }
