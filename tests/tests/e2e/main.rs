@@ -29,3 +29,4 @@ mod tenants;
 mod trust;
 mod vectors;
 mod waiting;
+mod watch;
