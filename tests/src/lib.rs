@@ -6,6 +6,7 @@ pub mod chroot;
 pub mod flood;
 pub mod front;
 pub mod http;
+pub mod image;
 pub mod lone;
 pub mod memory;
 pub mod program;

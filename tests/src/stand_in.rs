@@ -2,21 +2,21 @@
 //! daemon never does, and for what it does too seldom to wait for.
 
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, spawn};
 
+use nix::sys::socket::{Shutdown, shutdown};
 use serde_json::{Value, json};
 
 /// It serves one connection after the other until it is dropped, which leaves its socket behind, as a daemon
 /// that was killed does.
 pub struct StandIn {
-    socket: PathBuf,
+    listener: UnixListener,
     requests: Arc<Mutex<Vec<String>>>,
-    ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -57,18 +57,14 @@ impl StandIn {
         let _former = std::fs::remove_file(socket);
         let listener = UnixListener::bind(socket).expect("listen");
         std::fs::set_permissions(socket, PermissionsExt::from_mode(0o666)).expect("let everybody connect");
-        let ended = Arc::new(AtomicBool::new(false));
-        let done = Arc::clone(&ended);
+        let accepting = listener.try_clone().expect("share the listener");
         let thread = spawn(move || {
-            for (count, connection) in listener.incoming().enumerate() {
-                let mut connection = connection.expect("accept");
-                if done.load(Ordering::SeqCst) {
-                    break;
-                }
+            for (count, connection) in accepting.incoming().enumerate() {
+                let Ok(mut connection) = connection else { break };
                 turn(count, &mut connection);
             }
         });
-        Self { socket: socket.to_owned(), requests: Arc::default(), ended, thread: Some(thread) }
+        Self { listener, requests: Arc::default(), thread: Some(thread) }
     }
 
     /// The heads of the requests so far.
@@ -80,9 +76,8 @@ impl StandIn {
 
 impl Drop for StandIn {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::SeqCst);
-        // Wakes the thread.
-        drop(UnixStream::connect(&self.socket));
+        // Wakes the thread, be the socket's file there or not.
+        let _ended = shutdown(self.listener.as_raw_fd(), Shutdown::Both);
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }

@@ -2,8 +2,10 @@
 
 mod access;
 mod agent;
+mod anywhere;
 mod attacks;
 mod canaries;
+mod changes;
 mod clock;
 mod containers;
 mod crash;
@@ -11,10 +13,12 @@ mod damage;
 mod delivery_control;
 mod disk;
 mod doors;
+mod early;
 mod faults;
 mod foreign;
 mod hostile;
 mod increments;
+mod init;
 mod isolation;
 mod keeping;
 mod kills;
