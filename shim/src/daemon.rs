@@ -81,7 +81,8 @@ impl<'a> Daemon<'a> {
     /// Where each variable comes from.
     pub(crate) fn explain(&self, patience: &mut Patience<'_>) -> Result<Explanation, NoAnswer> {
         let answer = self.ask("/v1/explain", patience)?;
-        serde_json::from_slice(&answer.body).map_err(|error| NoAnswer::Failed(Failure::own(unreadable(&error))))
+        serde_json::from_slice(&answer.body)
+            .map_err(|error| NoAnswer::Failed(Failure::own(unreadable(&error))))
     }
 
     /// Begins to wait for a content that is not called `etag`.

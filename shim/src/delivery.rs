@@ -62,8 +62,9 @@ impl Deliveries {
                 }
                 other => {
                     let text = "which this version can't do; put a newer miosa-exec into the image";
+                    let word: String = other.chars().take(LONGEST_QUOTE).collect();
                     return Err(Failure::own(format_args!(
-                        "miosad asks for {name} to be delivered as {other:?}, {text}"
+                        "miosad asks for {name} to be delivered as {word:?}, {text}"
                     )));
                 }
             }
@@ -79,6 +80,11 @@ impl Deliveries {
     /// The variables that say where the values are.
     pub(crate) fn variables(&self) -> &BTreeMap<String, OsString> {
         &self.variables
+    }
+
+    /// Whether a variable says where a value is, and is none itself.
+    pub(crate) fn says_where(&self, variable: &[u8]) -> bool {
+        std::str::from_utf8(variable).is_ok_and(|name| self.variables.contains_key(name))
     }
 
     /// The files there have to be.
@@ -146,6 +152,7 @@ impl Hash for Deliveries {
     }
 }
 
-
+/// A line for people has no room for a word without end.
+const LONGEST_QUOTE: usize = 32;
 const FIRST: RawFd = 3;
 const LAST: RawFd = 1024;

@@ -121,7 +121,8 @@ mod tests {
     fn layered(image: &[(&[u8], &[u8])], resolved: &[(&str, &str)], args: &[&str]) -> Vec<String> {
         let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
         let image = image.iter().map(|(name, value)| (text(name), text(value))).collect();
-        let environment = Environment::layered(&image, &map(resolved), &typed(args), &Deliveries::default()).unwrap();
+        let environment =
+            Environment::layered(&image, &map(resolved), &typed(args), &Deliveries::default()).unwrap();
         environment.entries().iter().map(|entry| entry.to_bytes().escape_ascii().to_string()).collect()
     }
 
@@ -170,7 +171,8 @@ mod tests {
     #[test]
     fn a_variable_is_found_whole() {
         let image = vec![("PATHS".into(), "no".into()), ("PATH".into(), "/a=b".into())];
-        let environment = Environment::layered(&image, &EnvMap::new(), &typed(&[]), &Deliveries::default()).unwrap();
+        let environment =
+            Environment::layered(&image, &EnvMap::new(), &typed(&[]), &Deliveries::default()).unwrap();
         assert_eq!(environment.get("PATH"), Some(b"/a=b".as_slice()));
         assert_eq!(environment.get("PAT"), None);
     }

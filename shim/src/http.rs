@@ -209,8 +209,15 @@ fn unreachable(address: &Address, error: Errno) -> Trouble {
         // A host's side may not be there yet, or be on its way back.
         (
             Address::Vsock { .. },
-            Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ETIMEDOUT | Errno::EHOSTUNREACH
-            | Errno::ENETUNREACH | Errno::ENODEV | Errno::ENOTCONN | Errno::EPIPE | Errno::EINTR,
+            Errno::ECONNREFUSED
+            | Errno::ECONNRESET
+            | Errno::ETIMEDOUT
+            | Errno::EHOSTUNREACH
+            | Errno::ENETUNREACH
+            | Errno::ENODEV
+            | Errno::ENOTCONN
+            | Errno::EPIPE
+            | Errno::EINTR,
         ) => {
             let text = "does the host lead this port to miosad's socket?";
             Trouble::Passing(format!("nothing answers on {address} ({}); {text}", error.desc()))

@@ -143,8 +143,7 @@ pub(crate) fn parse(args: Vec<OsString>, inherited: &Inherited) -> Result<Reques
             }
         };
         let origin = format!("--{}", option.name);
-        let value =
-            if option.is_switch { OsString::from("1") } else { parser.value().map_err(explain)? };
+        let value = if option.is_switch { OsString::from("1") } else { parser.value().map_err(explain)? };
         options.set(option.sets, &origin, &value)?;
     }
     variables?;
@@ -279,7 +278,12 @@ impl Options {
     }
 
     fn add_place(&mut self, origin: &str, name: &str, place: Place) -> Result<(), Failure> {
-        self.places.insert(values::name(origin, name)?, place);
+        let name = values::name(origin, name)?;
+        if name.is_env_only() {
+            let text = "is read from the environment, and can't be delivered otherwise";
+            return Err(Failure::usage(format_args!("{origin}: {name} {text}")));
+        }
+        self.places.insert(name, place);
         Ok(())
     }
 

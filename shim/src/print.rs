@@ -10,6 +10,7 @@ use miosa_injector::model::{EnvName, SecretValue};
 use miosa_injector::protocol::{Explanation, ResolveResponse};
 use serde_json::{Map, Value, json};
 
+use crate::delivery::Deliveries;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::launch;
@@ -26,7 +27,7 @@ pub(crate) fn text(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// One `NAME='value'` a line, by name, fit to be read by a shell.
-pub(crate) fn env(environment: &Environment, values: Values) -> Result<(), Failure> {
+pub(crate) fn env(environment: &Environment, elsewhere: &Deliveries, values: Values) -> Result<(), Failure> {
     let mut variables: Vec<_> = environment.variables().collect();
     variables.sort_unstable();
     let mut out = Vec::new();
@@ -38,6 +39,7 @@ pub(crate) fn env(environment: &Environment, values: Values) -> Result<(), Failu
         } else {
             out.extend_from_slice(name);
             out.push(b'=');
+            let values = if elsewhere.says_where(name) { Values::Revealed } else { values };
             out.extend_from_slice(&quoted(&shown(name, value, values)));
         }
         out.push(b'\n');
@@ -48,13 +50,15 @@ pub(crate) fn env(environment: &Environment, values: Values) -> Result<(), Failu
 /// The whole launch as one JSON object. Bytes that are not UTF-8 can't be written in JSON.
 pub(crate) fn json(
     environment: &Environment,
+    elsewhere: &Deliveries,
     resolution: &ResolveResponse,
     options: &Options,
 ) -> Result<(), Failure> {
     let variables: Map<String, Value> = environment
         .variables()
         .map(|(name, value)| {
-            let value = shown(name, value, options.values);
+            let values = if elsewhere.says_where(name) { Values::Revealed } else { options.values };
+            let value = shown(name, value, values);
             (lossy(name), lossy(&value).into())
         })
         .collect();

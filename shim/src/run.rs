@@ -61,8 +61,8 @@ fn start(options: &Options, inherited: &Inherited) -> Result<i32, Failure> {
     let Some(signals) = signals else {
         return plan.become_it().map(|never| match never {});
     };
-    let watcher = (options.on_change != OnChange::Ignore)
-        .then(|| Watcher::new(options, inherited, &plan, etag, shelf));
+    let watcher =
+        (options.on_change != OnChange::Ignore).then(|| Watcher::new(options, inherited, &plan, etag, shelf));
     init::run(plan, signals, watcher, placed, options)
 }
 
@@ -95,10 +95,11 @@ fn show(what: Print, options: &Options, inherited: &Inherited) -> Result<(), Fai
         return print::explanation(explanation, options);
     }
     let resolution = daemon.resolve(&mut Patience::deaf()).map_err(Failure::from)?.resolution;
-    let (environment, _) = plan::environment(&resolution, options, inherited, &mut Shelf::for_show())?;
+    let (environment, elsewhere) =
+        plan::environment(&resolution, options, inherited, &mut Shelf::for_show())?;
     match what {
-        Print::Env => print::env(&environment, options.values),
-        Print::Json => print::json(&environment, &resolution, options),
+        Print::Env => print::env(&environment, &elsewhere, options.values),
+        Print::Json => print::json(&environment, &elsewhere, &resolution, options),
         Print::Command | Print::Explain => print::command(&resolution, options),
     }
 }

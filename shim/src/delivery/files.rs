@@ -40,7 +40,8 @@ impl Shelf {
 
     /// A directory that was not there before: what somebody else has made is not ours to use.
     fn make_in(&self, home: &Path) -> Option<PathBuf> {
-        let names = (0..MOST_TRIES).map(|number| home.join(format!("miosa-exec.{}.{number}", std::process::id())));
+        let names =
+            (0..MOST_TRIES).map(|number| home.join(format!("miosa-exec.{}.{number}", std::process::id())));
         for path in names {
             if self.is_for_show {
                 return Some(path);

@@ -15,7 +15,8 @@ use crate::sys;
 
 /// Opens a descriptor of this number that holds the value, from its beginning on.
 pub(super) fn hold(number: RawFd, name: &EnvName, value: &SecretValue) -> Result<(), Failure> {
-    let failed = |why: &str| Failure::own(format_args!("cannot deliver {name} as descriptor {number}: {why}"));
+    let failed =
+        |why: &str| Failure::own(format_args!("cannot deliver {name} as descriptor {number}: {why}"));
     let title = CString::new(name.as_str()).unwrap_or_default();
     let memory = memfd_create(title.as_c_str(), MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)
         .map_err(|error| failed(error.desc()))?;
@@ -24,10 +25,8 @@ pub(super) fn hold(number: RawFd, name: &EnvName, value: &SecretValue) -> Result
     file.write_all_at(value.expose().as_bytes(), 0)
         .and_then(|()| file.set_permissions(Permissions::from_mode(0o400)))
         .map_err(|error| failed(&error.to_string()))?;
-    let seals = SealFlag::F_SEAL_SEAL
-        | SealFlag::F_SEAL_SHRINK
-        | SealFlag::F_SEAL_GROW
-        | SealFlag::F_SEAL_WRITE;
+    let seals =
+        SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(|error| failed(error.desc()))?;
     sys::place(file.into(), number).map_err(|error| failed(error.desc()))
 }

@@ -123,8 +123,7 @@ fn socket_and_run_come_from_the_platform_where_nothing_else_names_them() {
 
 #[test]
 fn an_empty_variable_is_as_if_it_were_not_set_unless_it_is_for_the_command() {
-    let empty =
-        [("MIOSA_SOCKET", ""), ("MIOSA_RUN_ID", ""), ("MIOSA_EXEC_WAIT", ""), ("MIOSA_EXEC_VM", "")];
+    let empty = [("MIOSA_SOCKET", ""), ("MIOSA_RUN_ID", ""), ("MIOSA_EXEC_WAIT", ""), ("MIOSA_EXEC_VM", "")];
     let options = parsed(&[], &empty).unwrap();
     assert_eq!(options.socket, unix(DEFAULT_SOCKET));
     assert_eq!((options.run, options.wait), (None, DEFAULT_WAIT));
@@ -132,7 +131,9 @@ fn an_empty_variable_is_as_if_it_were_not_set_unless_it_is_for_the_command() {
 
 #[test]
 fn a_relative_socket_is_made_absolute_since_the_command_may_start_elsewhere() {
-    let Address::Unix(path) = parsed(&["--socket", "miosa.sock"], &[]).unwrap().socket else { panic!("a path") };
+    let Address::Unix(path) = parsed(&["--socket", "miosa.sock"], &[]).unwrap().socket else {
+        panic!("a path")
+    };
     assert!(path.is_absolute());
 }
 
@@ -153,6 +154,7 @@ fn what_is_wrong_is_named() {
         (&["--file", "9=/a"], "--file: the name \"9\" must be letters, digits and _"),
         (&["--file", "MIOSA_TENANT_ID=/a"], "--file: MIOSA_TENANT_ID is set by the platform alone"),
         (&["--file", "A=/a", "--file", "B=/a"], "the file /a is to hold B, and A too; see miosa-exec --help"),
+        (&["--fd", "MIOSA_AGENT_CWD=3"], "--fd: MIOSA_AGENT_CWD is read from the environment"),
         (&["--fd", "A=2"], "--fd takes a descriptor's number, 3 or more; see miosa-exec --help"),
         (&["--fd", "A=+3"], "--fd takes a descriptor's number, 3 or more; see miosa-exec --help"),
         (&["--fd", "A=3", "--fd", "B=3"], "descriptor 3 is to hold B, and A too; see miosa-exec --help"),
@@ -204,7 +206,10 @@ fn help_is_given_whatever_the_variables_say() {
 
 #[test]
 fn who_stays_is_told_what_to_do_about_changes_and_endings() {
-    let options = parsed(&["--init", "--grace=3", "--settle=0", "--on-change=signal=HUP", "--on-failure=continue"], &[]);
+    let options = parsed(
+        &["--init", "--grace=3", "--settle=0", "--on-change=signal=HUP", "--on-failure=continue"],
+        &[],
+    );
     let options = options.unwrap();
     assert!(options.init && !options.vm);
     assert_eq!((options.grace, options.settle), (Duration::from_secs(3), Duration::ZERO));
@@ -242,11 +247,7 @@ fn a_variable_may_have_a_place_of_its_own() {
     let told: Vec<_> = places.iter().map(|(name, place)| (name.as_str(), place.clone())).collect();
     assert_eq!(
         told,
-        [
-            ("A", Place::File("/a".into())),
-            ("B", Place::File(here)),
-            ("c", Place::Descriptor(9)),
-        ]
+        [("A", Place::File("/a".into())), ("B", Place::File(here)), ("c", Place::Descriptor(9)),]
     );
 }
 

@@ -65,7 +65,8 @@ fn a_resolution_that_makes_no_sense_is_refused_without_quoting_it() {
 #[test]
 fn a_delivery_that_is_not_known_is_refused_and_not_forgotten() {
     let more = json!({"env": {"KEY": "hunter2"}, "delivery": {"KEY": "carrier pigeon"}});
-    let line = "miosad asks for KEY to be delivered as \"carrier pigeon\", which this version can't do; put a newer";
+    let line =
+        "miosad asks for KEY to be delivered as \"carrier pigeon\", which this version can't do; put a newer";
     start(&Daemon::resolving(more)).run().fails(125, line);
     let line = "miosad asks for files to be written, which this version can't do; put a newer";
     start(&Daemon::resolving(json!({"files": [{"path": "/x"}]}))).run().fails(125, line);
