@@ -26,7 +26,7 @@ debootstrap --version               | debootstrap
 ls /usr/share/keyrings/debian-archive-keyring.gpg | debian-archive-keyring
 strace --version                    | strace
 ls /lib/ld-musl-*.so.1              | musl
-test -x /bin/busybox && ! grep -q ld-linux /bin/busybox | busybox-static
+test -x /bin/busybox && ! ldd /bin/busybox | busybox-static
 faketime --version                  | faketime
 openssl version                     | openssl
 python3 -c 'import venv, ensurepip' | python3-venv
