@@ -1,6 +1,7 @@
 //! What only a booted machine shows: the packages, the units and the descriptor store, with systemd as
 //! PID 1.
 
+mod agent;
 mod escapes;
 mod install;
 mod key;
