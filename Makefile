@@ -12,6 +12,7 @@ VENV := $(CURDIR)/target/venv
 ARCH := $(shell uname -m)
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.1
+VHOST_DEVICE_VSOCK_VERSION := 0.3.0
 
 # Where the shim must not depend on the image's libc: musl, one static file. RUSTFLAGS of the caller
 # would silently replace the linker flags that .cargo/config.toml sets for that target.
@@ -19,7 +20,7 @@ SHIM_TARGET := $(ARCH)-unknown-linux-musl
 SHIM_FALLBACK := $(ARCH)-unknown-linux-gnu
 CARGO_SHIM := env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS $(CARGO)
 
-.PHONY: help build deb test check demo bench bench-neighbours vectors fuzz deps clean daemons shim cargo-deny cargo-fuzz
+.PHONY: help build deb test check demo bench bench-neighbours vectors fuzz deps clean daemons shim cargo-deny cargo-fuzz vhost-device-vsock
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +34,7 @@ deb: $(if $(filter command,$(origin DIST)),,build) ## Build the Debian packages 
 	packaging/build.sh $(DIST) $(DEBS) $(DEB_VERSION)
 	@ls -l $(DEBS) | awk 'NR > 1 { printf "%10d bytes  target/deb/%s\n", $$5, $$9 }'
 
-test: deps build deb $(VENV)/complete ## Run every test, those with the programs of target/dist and the packages included
+test: deps build deb $(VENV)/complete vhost-device-vsock ## Run every test, those with the programs of target/dist and the packages included
 	MIOSA_BIN_DIR=$(DIST) MIOSA_DEB_DIR=$(DEBS) MIOSA_TEST_PYTHON=$(VENV)/bin/python MIOSA_TEST_POSTGRES=required \
 	    $(CARGO) test --workspace --locked --no-fail-fast
 
@@ -101,3 +102,8 @@ cargo-deny:
 cargo-fuzz:
 	@PATH="$(TOOLS)/bin:$$PATH" command -v cargo-fuzz >/dev/null \
 	    || $(CARGO) install cargo-fuzz --version $(CARGO_FUZZ_VERSION) --locked --root $(TOOLS)
+
+# The host's side of vsock, for machines of QEMU on a kernel without it.
+vhost-device-vsock:
+	@PATH="$(TOOLS)/bin:$$PATH" command -v vhost-device-vsock >/dev/null \
+	    || $(CARGO) install vhost-device-vsock --version $(VHOST_DEVICE_VSOCK_VERSION) --locked --root $(TOOLS)

@@ -27,9 +27,13 @@ ls /usr/share/keyrings/debian-archive-keyring.gpg | debian-archive-keyring
 strace --version                    | strace
 ls /lib/ld-musl-*.so.1              | musl
 test -x /bin/busybox && ! ldd /bin/busybox | busybox-static
+mke2fs -V                           | e2fsprogs
 faketime --version                  | faketime
 openssl version                     | openssl
 python3 -c 'import venv, ensurepip' | python3-venv
+tini --version                      | tini
+dumb-init --version                 | dumb-init
+catatonit --version                 | catatonit
 ls /usr/lib/postgresql/*/bin/initdb | postgresql
 lintian --version                   | lintian
 man --version                       | man-db

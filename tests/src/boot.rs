@@ -22,7 +22,7 @@ pub use control::ControlPlane;
 pub use disk::Disk;
 pub use packages::{Package, packages};
 pub use published::Published;
-pub use root_fs::root_fs;
+pub use root_fs::{kept, lock, remove, root_fs};
 pub use sandbox::{Heard, Insistent, Sandbox};
 pub use view::Access;
 

@@ -19,6 +19,7 @@ pub mod strace;
 pub mod traces;
 pub mod trials;
 pub mod vectors;
+pub mod vm;
 pub mod world;
 
 pub use boot::{Machine, Published};
@@ -30,4 +31,5 @@ pub use publisher::Publisher;
 pub use small_disk::SmallDisk;
 pub use stand_in::StandIn;
 pub use trials::Trials;
+pub use vm::Vm;
 pub use world::{Host, Tenant, World};

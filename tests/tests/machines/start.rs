@@ -1,0 +1,149 @@
+//! From the kernel's first process to the agent.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use miosa_tests::World;
+use miosa_tests::program::{binary, eventually};
+use miosa_tests::vm::{Disk, Vm, Vsock};
+use serde_json::json;
+
+#[test]
+fn an_agent_starts_with_what_the_host_holds_for_it() {
+    let world = World::start();
+    let (tenant, host) = (world.tenant("acme"), world.host("h1"));
+    tenant.set("API_TOKEN", "from the host", json!({}));
+    host.place(&tenant, "vm-1", json!({}));
+    let run = host.start_run("vm-1", json!({"command": ["/agent", "as the run says"], "cwd": "/work"}));
+
+    let disk = Disk::with_agent(
+        r#"
+        echo "words: $*"; echo "directory: $(pwd)"; echo "process: $$, of $PPID"
+        env | grep -E '^(API_TOKEN|FROM_LINE|MIOSA_)' | sed 's/^/env: /'
+        /miosa-exec --print command --wait 20
+        "#,
+    );
+    let line = format!(
+        "FROM_LINE=yes MIOSA_EXEC_VM=1 MIOSA_EXEC_WAIT=20 MIOSA_SOCKET=vsock:2:7007 MIOSA_RUN_ID={run}"
+    );
+    let off = Vm::boot(disk, Some(Vsock::to(&host.resource_dir("vm-1"))), &line).goes_off();
+
+    for said in [
+        "words: as the run says",
+        "directory: /work",
+        "env: API_TOKEN=from the host",
+        "env: FROM_LINE=yes",
+        "env: MIOSA_SOCKET=vsock:2:7007",
+        "env: MIOSA_RESOURCE_ID=vm-1",
+        &format!("env: MIOSA_RUN_ID={run}"),
+        // Asked from inside, by the address that it was given.
+        "/agent 'as the run says'",
+    ] {
+        assert!(off.said(said), "{said}: {:#?}", off.console);
+    }
+    assert!(
+        off.console.iter().any(|line| line.starts_with("process: ") && line.ends_with(", of 1")),
+        "{:#?}",
+        off.console
+    );
+    assert!(!off.console.iter().any(|line| line.starts_with("env: MIOSA_EXEC_")), "{:#?}", off.console);
+    assert!(off.told().is_empty(), "{:#?}", off.console);
+}
+
+#[test]
+fn a_daemon_that_comes_later_than_the_machine_is_waited_for() {
+    let world = World::start();
+    let (tenant, mut host) = (world.tenant("acme"), world.host("h1"));
+    host.place(&tenant, "vm-1", json!({"env": {"HELLO": "from miosa"}}));
+    host.stop_serve();
+
+    let disk = Disk::with_agent(r#"echo "HELLO: $HELLO""#);
+    let vsock = Vsock::to(&host.resource_dir("vm-1"));
+    // At this level the kernel tells of its first process.
+    let line = "loglevel=7 -- --vm --wait 50 --socket vsock:2:7007 /agent";
+    let mut vm = Vm::boot(disk, Some(vsock), line);
+    vm.says("Run /miosa-exec as init process");
+    host.start_serve();
+    let off = vm.goes_off();
+    assert!(off.said("HELLO: from miosa"), "{:#?}", off.console);
+}
+
+#[test]
+fn the_machine_has_what_programs_expect_of_one() {
+    let disk = Disk::with_agent(
+        r#"
+        while read -r _ at kind options _; do echo "$kind at $at: $options"; done </proc/mounts
+        for file in /dev/shm /run; do stat -c '%n has mode %a' $file; done
+        ip addr show lo | grep -q 'LOOPBACK,UP' && echo 'the loopback interface is up'
+        ip addr show lo | grep -q 'inet 127.0.0.1/8' && echo 'it has its address'
+        cat <<'END' | cat /dev/fd/0
+descriptors have names
+END
+        echo 'a terminal can be had' >/dev/ptmx && echo 'a terminal can be had'
+        [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo 'the console is a terminal'
+        (: </dev/tty) && echo 'it is the controlling one'
+        "#,
+    );
+    let line = "ro -- --vm --wait 0 --on-failure continue --socket vsock:2:7007 /agent";
+    let off = Vm::boot(disk, None, line).goes_off();
+
+    for said in [
+        "/dev/shm has mode 1777",
+        "/run has mode 755",
+        "the loopback interface is up",
+        "it has its address",
+        "descriptors have names",
+        "a terminal can be had",
+        "the console is a terminal",
+        "it is the controlling one",
+    ] {
+        assert!(off.said(said), "{said}: {:#?}", off.console);
+    }
+    for (mount, options) in [
+        ("ext4 at /: ", "ro,"),
+        ("devtmpfs at /dev: ", "rw,nosuid,"),
+        ("proc at /proc: ", "rw,nosuid,nodev,noexec,"),
+        ("sysfs at /sys: ", "rw,nosuid,nodev,noexec,"),
+        ("devpts at /dev/pts: ", "rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666"),
+        ("tmpfs at /dev/shm: ", "rw,nosuid,nodev,"),
+        ("tmpfs at /run: ", "rw,nosuid,nodev,"),
+    ] {
+        let found: Vec<&String> = off.console.iter().filter(|line| line.starts_with(mount)).collect();
+        let [line] = found[..] else { panic!("{mount}{found:?}: {:#?}", off.console) };
+        assert!(line[mount.len()..].starts_with(options), "{line}");
+    }
+    let [told] = off.told()[..] else { panic!("{:#?}", off.console) };
+    assert!(told.starts_with("nothing answers on vsock:2:7007 ("), "{told}");
+    assert!(told.ends_with("starting with what the image brings"), "{told}");
+}
+
+#[test]
+fn what_the_image_lacks_is_told_and_gone_without() {
+    let disk =
+        Disk::without_directories("echo 'started all the same'; [ -c /dev/null ] && echo 'with devices'");
+    let line = "ro -- --vm --wait 0 --on-failure continue --socket vsock:2:7007 /agent";
+    let off = Vm::boot(disk, None, line).goes_off();
+    assert!(off.said("started all the same") && off.said("with devices"), "{:#?}", off.console);
+    let expected = "nothing is mounted at /proc, /sys, /run: the root has no such directory and can't be written to; put it into the image";
+    assert_eq!(off.told()[0], expected);
+}
+
+/// At the end it would make the root read-only, which may be a file system of the host.
+#[test]
+fn the_first_process_of_a_container_is_refused_as_that_of_a_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let proof = folder.path().join("started");
+    let output = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount", "--propagation", "private", "--mount-proc", "--"])
+        .arg(binary("miosa-exec"))
+        .args(["--vm", "--wait", "0", "--on-failure", "continue", "--", "touch"])
+        .arg(&proof)
+        .stdin(Stdio::null())
+        .output()
+        .expect("run unshare");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{told}");
+    assert!(told.contains("and this is a container; give --init instead"), "{told}");
+    assert!(!proof.exists());
+    eventually("the host's disk can still be written to", || fs::write(&proof, "").ok());
+}
