@@ -14,10 +14,10 @@ use miosa_injector::model::{
     Selection, Target, Variable,
 };
 use miosa_injector::protocol::ResolveResponse;
-use miosa_injector::{Change, Moving, Records, ResolveError, State, resolve};
+use miosa_injector::{Change, Moving, Records, ResolveError, State, Touched, resolve};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{Index, select};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
@@ -130,6 +130,33 @@ proptest! {
             (Ok(both), Ok(one)) => prop_assert_eq!(content(&both), content(&one)),
             (Err(both), Err(one)) => prop_assert_eq!(both, one),
             _ => prop_assert!(false, "only one of them resolves"),
+        }
+    }
+
+    #[test]
+    fn what_a_change_does_not_concern_resolves_as_before(world in world(), one in any::<Index>(), value in any_value()) {
+        let before = world.records();
+        let ids: Vec<_> = before.variables.keys().collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let changed = one.get(&ids);
+        for value in [None, Some(value)] {
+            let mut after = before.clone();
+            match value {
+                Some(value) => after.variables.get_mut(changed).unwrap().value = value,
+                None => drop(after.variables.remove(changed)),
+            }
+            let (before, after) = (State::new(before.clone()).unwrap(), State::new(after).unwrap());
+            for (before, after) in [(&before, &after), (&after, &before)] {
+                if Touched::between(before, after).concerns(&world.resource.id) {
+                    continue;
+                }
+                match (resolution(before, &world), resolution(after, &world)) {
+                    (Ok(before), Ok(after)) => prop_assert_eq!(content(&before), content(&after)),
+                    (before, after) => prop_assert_eq!(before.err(), after.err()),
+                }
+            }
         }
     }
 

@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::http::Endpoint;
+
 /// A way to flood a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flood {
@@ -29,11 +31,13 @@ pub enum Flood {
     KeepAlive,
     /// Requests for the most laborious answer there is, a hundred at a time.
     Explain,
+    /// Watches, as many as are taken, the oldest given up for new ones.
+    Watches,
 }
 
 impl Flood {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connections,
         Self::Reconnecting,
         Self::HalfOpen,
@@ -44,6 +48,7 @@ impl Flood {
         Self::Wrong,
         Self::KeepAlive,
         Self::Explain,
+        Self::Watches,
     ];
 
     /// The one of this name.
@@ -66,6 +71,7 @@ impl Flood {
             Self::Wrong => "wrong",
             Self::KeepAlive => "keep-alive",
             Self::Explain => "explain",
+            Self::Watches => "watches",
         }
     }
 
@@ -75,7 +81,8 @@ impl Flood {
         match self {
             Self::Connections => connections(socket, until),
             Self::Reconnecting => reconnecting(socket, until),
-            Self::HalfOpen => half_open(socket, until),
+            Self::HalfOpen => given_up(socket, until, b""),
+            Self::Watches => given_up(socket, until, &watch(socket)),
             Self::SlowHeads => crowd(socket, until, 100, SLOW, 1, Reading::Never),
             Self::Unread => crowd(socket, until, 100, REQUEST, PIECE, Reading::Never),
             Self::Pipelined => crowd(socket, until, 16, REQUEST, PIECE, Reading::Always),
@@ -130,11 +137,15 @@ fn reconnecting(socket: &Path, until: Instant) {
     }
 }
 
-fn half_open(socket: &Path, until: Instant) {
+/// Many connections at once, on each of which `text` is sent once.
+fn given_up(socket: &Path, until: Instant, text: &[u8]) {
     let mut open = std::collections::VecDeque::new();
     while Instant::now() < until {
         match connect(socket) {
-            Some(stream) => open.push_back(stream),
+            Some(mut stream) => {
+                let _too_late = stream.write(text);
+                open.push_back(stream);
+            }
             None => pause(),
         }
         if open.len() > 300 {
@@ -209,6 +220,14 @@ fn connect(socket: &Path) -> Option<UnixStream> {
 
 fn big_head() -> Vec<u8> {
     format!("GET /v1/resolve HTTP/1.1\r\nHost: x\r\nX-Large: {}\r\n\r\n", "x".repeat(7_900)).into_bytes()
+}
+
+/// A watch of what there is, so that it waits. Unless the socket answers, it is of something else.
+fn watch(socket: &Path) -> Vec<u8> {
+    let answer = Endpoint::Unix(socket.to_owned()).request("GET", "/v1/resolve", &[], b"");
+    let tag = answer.ok().and_then(|answer| answer.header("etag").map(str::to_owned)).unwrap_or_default();
+    format!("GET /v1/watch?timeout=300&etag={} HTTP/1.1\r\nHost: x\r\n\r\n", tag.trim_matches('"'))
+        .into_bytes()
 }
 
 fn pause() {

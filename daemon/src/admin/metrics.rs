@@ -99,6 +99,7 @@ impl Page {
         self.gauge("miosad_listeners_room", help, count(listeners.room));
         let help = "Listeners without room, whose clients are refused during a restart";
         self.gauge("miosad_listeners_unkept", help, count(listeners.unkept));
+        self.gauge("miosad_watches", "Clients that wait for their resource to change", status.watches);
     }
 
     fn intake(&mut self, status: &StatusReport, facts: &Facts) {
@@ -174,8 +175,6 @@ impl Page {
         for (sort, word) in Sort::ALL {
             self.line(format_args!("{name}{{socket=\"{word}\"}} {}\n", traffic.on(sort).timed_out()));
         }
-        let help = "Clients that wait for their resource to change";
-        self.gauge("miosad_watches", help, traffic.watches());
         let name = "miosad_accept_failures_total";
         self.head(name, "counter", "Connections not accepted for want of descriptors or memory");
         self.line(format_args!("{name} {}\n", traffic.accept_failures()));

@@ -76,6 +76,9 @@ pub(crate) struct StatusReport {
     pub(crate) tampered: Vec<Tampered>,
     /// Which listeners outlive a restart.
     pub(crate) listeners: Listeners,
+    /// How many clients wait for their resource to change.
+    #[serde(default)]
+    pub(crate) watches: u64,
     /// Updates and trust documents accepted since the start, by what was done.
     pub(crate) accepted: BTreeMap<String, u64>,
     /// Those refused, by the name of the refusal.
@@ -232,6 +235,7 @@ impl Admin {
                 let KeeperReport { kept, room } = self.keeper.report();
                 Listeners { kept, room, unkept: facts.unkept }
             },
+            watches: self.shared.ledger.traffic().watches(),
             accepted: owned(facts.accepted),
             refused: owned(facts.refused),
             last_refusal: facts.last_refusal,
