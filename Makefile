@@ -19,11 +19,12 @@ VHOST_DEVICE_VSOCK_VERSION := 0.3.0
 SHIM_TARGET := $(ARCH)-unknown-linux-musl
 SHIM_FALLBACK := $(ARCH)-unknown-linux-gnu
 CARGO_SHIM := env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS $(CARGO)
+ARM_TARGET := aarch64-unknown-linux-musl
 
-.PHONY: help build deb test check demo bench bench-neighbours vectors fuzz deps clean daemons shim cargo-deny cargo-fuzz vhost-device-vsock
+.PHONY: help build deb test check demo bench bench-neighbours vectors fuzz deps clean daemons shim shim-aarch64 cargo-deny cargo-fuzz vhost-device-vsock
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: daemons shim ## Build the finished programs into target/dist
 	@ls -l $(DIST) | awk 'NR > 1 { printf "%10d bytes  target/dist/%s\n", $$5, $$9 }'
@@ -34,7 +35,7 @@ deb: $(if $(filter command,$(origin DIST)),,build) ## Build the Debian packages 
 	packaging/build.sh $(DIST) $(DEBS) $(DEB_VERSION)
 	@ls -l $(DEBS) | awk 'NR > 1 { printf "%10d bytes  target/deb/%s\n", $$5, $$9 }'
 
-test: deps build deb $(VENV)/complete vhost-device-vsock ## Run every test, those with the programs of target/dist and the packages included
+test: deps build shim-aarch64 deb $(VENV)/complete vhost-device-vsock ## Run every test, those with the programs of target/dist and the packages included
 	MIOSA_BIN_DIR=$(DIST) MIOSA_DEB_DIR=$(DEBS) MIOSA_TEST_PYTHON=$(VENV)/bin/python MIOSA_TEST_POSTGRES=required \
 	    $(CARGO) test --workspace --locked --no-fail-fast
 
@@ -93,6 +94,13 @@ shim:
 	        $(CARGO) build --profile shim --locked -p miosa-exec --target $(SHIM_FALLBACK); \
 	    install -m 0755 target/$(SHIM_FALLBACK)/shim/miosa-exec $(DIST)/; \
 	fi
+
+# Its linker comes with the toolchain, so that no compiler for the other architecture is needed.
+shim-aarch64: ## Build the shim for 64-bit ARM into target/dist-aarch64
+	@mkdir -p $(DIST)-aarch64
+	@[ -d "$$(rustc --print target-libdir --target $(ARM_TARGET))" ] || rustup target add $(ARM_TARGET)
+	$(CARGO_SHIM) build --profile shim --locked -p miosa-exec --target $(ARM_TARGET)
+	@install -m 0755 target/$(ARM_TARGET)/shim/miosa-exec $(DIST)-aarch64/
 
 # Whichever cargo-deny is installed does; without one, a known one goes into .tools.
 cargo-deny:

@@ -25,6 +25,7 @@ systemd-nspawn --version            | systemd-container
 debootstrap --version               | debootstrap
 ls /usr/share/keyrings/debian-archive-keyring.gpg | debian-archive-keyring
 strace --version                    | strace
+qemu-aarch64-static --version       | qemu-user-static
 ls /lib/ld-musl-*.so.1              | musl
 test -x /bin/busybox && ! ldd /bin/busybox | busybox-static
 mke2fs -V                           | e2fsprogs

@@ -1,5 +1,6 @@
 //! The whole path with the real programs: what the project promises, one sentence a test.
 
+mod aarch64;
 mod access;
 mod agent;
 mod anywhere;
