@@ -2,12 +2,14 @@
 //! socket has a few places of its own that nobody can take from it, and there are as many for all.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// The places for connections under the limit of open files.
 #[derive(Clone)]
@@ -17,6 +19,8 @@ pub(crate) struct Places {
     /// For listening sockets, and for a few connections on each.
     reserved: usize,
     sockets: Arc<AtomicUsize>,
+    /// When it was told last that they run out.
+    told: Arc<Mutex<Option<Instant>>>,
 }
 
 /// A connection's place; free again when it is dropped.
@@ -47,7 +51,19 @@ impl Places {
             common: Arc::new(Semaphore::new(common)),
             reserved: left.saturating_sub(common),
             sockets: Arc::default(),
+            told: Arc::default(),
         }
+    }
+
+    /// Whether none of the sockets has told lately that they run out; from here on one has.
+    pub(super) fn is_news(&self) -> bool {
+        // A panic while it was held left nothing half done.
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = told.is_none_or(|told| told.elapsed() > SILENCE);
+        if is_news {
+            *told = Some(Instant::now());
+        }
+        is_news
     }
 
     /// For a socket that begins to listen.
@@ -108,6 +124,9 @@ impl Place {
 /// directory, and the files that are open while an update is kept and logs are written.
 const OTHERS: usize = 32;
 
+/// How long one word of it holds.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// Its own, and once more while the service manager has no room to keep it.
 const DESCRIPTORS_OF_A_SOCKET: usize = 2;
 
@@ -155,6 +174,17 @@ mod tests {
         taken.retain(Place::is_own);
         assert!(try_place(&mut second, 3).is_none_or(|place| !place.is_own()));
         assert!(try_place(&mut first, 3).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_they_run_out_is_told_once_a_minute_for_all_sockets() {
+        let places = Places::of(64);
+        let of_others = places.clone();
+        assert!(places.is_news() && !of_others.is_news());
+        tokio::time::advance(SILENCE).await;
+        assert!(!of_others.is_news());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(of_others.is_news() && !places.is_news());
     }
 
     #[test]

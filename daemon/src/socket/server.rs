@@ -41,8 +41,6 @@ pub(crate) struct Server {
     places: Places,
     draining: watch::Receiver<bool>,
     shared: Shared,
-    /// When it was last told that connections can't be accepted.
-    exhausted: Arc<Mutex<Option<Instant>>>,
 }
 
 /// What the limits that are in force come to on one socket.
@@ -73,7 +71,7 @@ impl Server {
         shared: Shared,
     ) -> Self {
         let (lines, sort) = (LineEnds::Any, Sort::Resource);
-        Self { limits, connections, lines, sort, turns, places, draining, shared, exhausted: Arc::default() }
+        Self { limits, connections, lines, sort, turns, places, draining, shared }
     }
 
     /// The same, counted as the server of such sockets; of the resources' unless this says otherwise.
@@ -263,20 +261,10 @@ impl Server {
     }
 
     fn tell_of_exhaustion(&self, why: &str) {
-        if self.is_news() {
+        if self.places.is_news() {
             let message = format!("cannot accept connections: {why}; raise LimitNOFILE or memory");
             self.shared.alarm("accept_exhausted", &message);
         }
-    }
-
-    /// Whether none of the sockets has told of exhaustion lately.
-    fn is_news(&self) -> bool {
-        let mut told = self.exhausted.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = told.is_none_or(|told| told.elapsed() > EXHAUSTED_SILENCE);
-        if is_news {
-            *told = Some(Instant::now());
-        }
-        is_news
     }
 }
 
@@ -336,4 +324,3 @@ const DRAIN: Duration = Duration::from_secs(2);
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
-const EXHAUSTED_SILENCE: Duration = Duration::from_secs(60);
