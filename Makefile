@@ -21,7 +21,7 @@ SHIM_FALLBACK := $(ARCH)-unknown-linux-gnu
 CARGO_SHIM := env -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS $(CARGO)
 ARM_TARGET := aarch64-unknown-linux-musl
 
-.PHONY: help build deb test check demo bench bench-neighbours vectors fuzz deps clean daemons shim shim-aarch64 cargo-deny cargo-fuzz vhost-device-vsock
+.PHONY: help build deb test check demo bench bench-neighbours bench-starts vectors fuzz deps clean daemons shim shim-aarch64 cargo-deny cargo-fuzz vhost-device-vsock
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: build ## Measure how soon a changed value is on a resource's socket
 
 bench-neighbours: build ## Measure how much eight flooded sockets slow a ninth: fails beyond twice its idle p99
 	MIOSA_BIN_DIR=$(DIST) $(CARGO) run --quiet --locked -p miosa-tests --example neighbours
+
+bench-starts: build ## Measure how long starting an agent takes, between the inits that load nothing
+	MIOSA_BIN_DIR=$(DIST) $(CARGO) run --quiet --release --locked -p miosa-tests --example starts
 
 vectors: ## Make the conformance vectors of tests/vectors anew
 	$(CARGO) run --quiet --locked -p miosa-tests --example make_vectors

@@ -41,9 +41,8 @@ fn check_start(resolution: &ResolveResponse) {
     if let Some(directory) = launch::directory(&options, resolution) {
         assert!(!directory.path.as_os_str().is_empty());
     }
-    let environment =
-        Environment::layered(&Vec::new(), &resolution.env, &options, &Deliveries::default())
-            .expect("no value has a NUL");
+    let environment = Environment::layered(&Vec::new(), &resolution.env, &options, &Deliveries::default())
+        .expect("no value has a NUL");
     for (name, _value) in environment.variables() {
         let name = std::str::from_utf8(name).expect("a name is text");
         assert!(resolution.env.keys().any(|known| known.as_str() == name) || name == "MIOSA_SOCKET");

@@ -86,9 +86,7 @@ fn a_content_asked_for_a_thousand_times_is_one_record_and_another_content_is_ano
     eventually("one more is counted", || (told(&host) == [(1, 1_001)]).then_some(()));
     assert_eq!(host.push(&publisher.full(2)).unwrap().status, 200);
     assert_eq!(ask(&host, "sbx-1", "/v1/resolve"), 200);
-    eventually("another content is another record", || {
-        (told(&host) == [(1, 1_001), (2, 1)]).then_some(())
-    });
+    eventually("another content is another record", || (told(&host) == [(1, 1_001), (2, 1)]).then_some(()));
     host.stop();
     assert_eq!(told(&host), [(1, 1_001), (2, 1)]);
     assert_eq!(report(&host, &["sbx-2"])["records"], json!([]));
