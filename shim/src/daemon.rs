@@ -75,14 +75,14 @@ impl<'a> Daemon<'a> {
     /// What to start with.
     pub(crate) fn resolve(&self, patience: &mut Patience<'_>) -> Result<Resolved, NoAnswer> {
         let answer = self.ask("/v1/resolve", patience)?;
-        resolved(answer).map_err(|trouble| NoAnswer::Failed(Failure::own(trouble.text())))
+        self.resolved(answer).map_err(|trouble| NoAnswer::Failed(Failure::own(trouble.text())))
     }
 
     /// Where each variable comes from.
     pub(crate) fn explain(&self, patience: &mut Patience<'_>) -> Result<Explanation, NoAnswer> {
         let answer = self.ask("/v1/explain", patience)?;
         serde_json::from_slice(&answer.body)
-            .map_err(|error| NoAnswer::Failed(Failure::own(unreadable(&error))))
+            .map_err(|error| NoAnswer::Failed(Failure::own(self.unreadable(&error))))
     }
 
     /// Begins to wait for a content that is not called `etag`.
@@ -111,7 +111,8 @@ impl<'a> Daemon<'a> {
         let deadline = started.checked_add(self.wait.max(SHORTEST_TRY)).unwrap_or(started);
         let mut pause = FIRST_PAUSE;
         loop {
-            let trouble = match self.try_once(path, deadline, patience)?.and_then(judge) {
+            let trouble = match self.try_once(path, deadline, patience)?.and_then(|answer| self.judge(answer))
+            {
                 Ok(answer) => return Ok(answer),
                 Err(trouble) => trouble,
             };
@@ -158,6 +159,54 @@ impl<'a> Daemon<'a> {
         }
     }
 
+    /// Whether it is [`Resolved::none`]: a daemon names the resource.
+    pub(crate) fn is_none(resolution: &ResolveResponse) -> bool {
+        resolution.resource_id.is_empty()
+    }
+
+    /// Reads an answer that holds a resolution.
+    pub(crate) fn resolved(&self, answer: Answer) -> Result<Resolved, Trouble> {
+        let Answer { etag, body, .. } = answer;
+        let resolution: ResolveResponse =
+            serde_json::from_slice(&body).map_err(|error| Trouble::Lasting(self.unreadable(&error)))?;
+        if !resolution.files.is_empty() {
+            let text = "miosad asks for files to be written, which this version can't do";
+            return Err(Trouble::Lasting(format!("{text}; put a newer miosa-exec into the image")));
+        }
+        Ok(Resolved { resolution, etag })
+    }
+
+    /// Sorts the answers: the one that was asked for, those that a little patience may mend, the rest.
+    pub(crate) fn judge(&self, answer: Answer) -> Result<Answer, Trouble> {
+        if answer.status == 200 {
+            return Ok(answer);
+        }
+        let status = answer.status;
+        let Ok(ErrorBody { error }) = serde_json::from_slice(&answer.body) else {
+            return Err(Trouble::Lasting(format!(
+                "the answer on {} is HTTP {status} without a reason; is it really miosad that listens there?",
+                self.address
+            )));
+        };
+        let text = format!("miosad answers {}: {}", shortened(&error.code), shortened(&error.message));
+        let passing = match status {
+            404 => ["resource_not_found", "run_not_found"].contains(&error.code.as_str()),
+            429 | 503 => true,
+            _ => false,
+        };
+        Err(if passing { Trouble::Passing(text) } else { Trouble::Lasting(text) })
+    }
+
+    /// The parser's own text may quote a value, so only the place is told.
+    fn unreadable(&self, error: &serde_json::Error) -> String {
+        format!(
+            "the answer of miosad on {} can't be read (line {}, column {}); do the versions of miosad and miosa-exec match?",
+            self.address,
+            error.line(),
+            error.column()
+        )
+    }
+
     /// An id needs no escaping: its alphabet is that of a query.
     fn target(&self, path: &str) -> String {
         match self.run {
@@ -165,47 +214,6 @@ impl<'a> Daemon<'a> {
             None => path.to_owned(),
         }
     }
-}
-
-/// Reads an answer that holds a resolution.
-pub(crate) fn resolved(answer: Answer) -> Result<Resolved, Trouble> {
-    let Answer { etag, body, .. } = answer;
-    let resolution: ResolveResponse =
-        serde_json::from_slice(&body).map_err(|error| Trouble::Lasting(unreadable(&error)))?;
-    if !resolution.files.is_empty() {
-        let text = "miosad asks for files to be written, which this version can't do";
-        return Err(Trouble::Lasting(format!("{text}; put a newer miosa-exec into the image")));
-    }
-    Ok(Resolved { resolution, etag })
-}
-
-/// Sorts the answers: the one that was asked for, those that a little patience may mend, the rest.
-pub(crate) fn judge(answer: Answer) -> Result<Answer, Trouble> {
-    if answer.status == 200 {
-        return Ok(answer);
-    }
-    let status = answer.status;
-    let Ok(ErrorBody { error }) = serde_json::from_slice(&answer.body) else {
-        return Err(Trouble::Lasting(format!(
-            "the answer is HTTP {status} without a reason; is it really miosad that listens there?"
-        )));
-    };
-    let text = format!("miosad answers {}: {}", shortened(&error.code), shortened(&error.message));
-    let passing = match status {
-        404 => ["resource_not_found", "run_not_found"].contains(&error.code.as_str()),
-        429 | 503 => true,
-        _ => false,
-    };
-    Err(if passing { Trouble::Passing(text) } else { Trouble::Lasting(text) })
-}
-
-/// The parser's own text may quote a value, so only the place is told.
-fn unreadable(error: &serde_json::Error) -> String {
-    format!(
-        "the answer of miosad can't be read (line {}, column {}); do the versions of miosad and miosa-exec match?",
-        error.line(),
-        error.column()
-    )
 }
 
 /// A line for people has no room for a message without end.

@@ -1,7 +1,6 @@
 //! One HTTP/1.1 GET over a socket that never blocks, with a limit on every size. When to wait is for others
 //! to say. It knows nothing of what is asked, and trusts nothing of what is answered.
 
-use std::fmt::Display;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -74,7 +73,7 @@ impl Exchange {
         );
         let step = if progress == Progress::Connected { Step::Send } else { Step::Connect };
         let mut exchange = Self { request: request.into_bytes(), step, ..Self::receiving(connection) };
-        exchange.send()?;
+        exchange.send(address)?;
         Ok(exchange)
     }
 
@@ -104,10 +103,10 @@ impl Exchange {
             self.step = Step::Send;
         }
         if self.step == Step::Send {
-            self.send()?;
+            self.send(address)?;
             return Ok(None);
         }
-        self.receive()
+        self.receive(address)
     }
 
     /// What to tell when there is no more time.
@@ -115,13 +114,13 @@ impl Exchange {
         match self.step {
             Step::Connect => unreachable(address, Errno::ETIMEDOUT),
             Step::Send | Step::Receive => {
-                Trouble::Passing("miosad took the request and did not answer in time".to_owned())
+                Trouble::Passing(format!("miosad took the request on {address} and did not answer in time"))
             }
         }
     }
 
     /// A daemon that hangs up must not end us by SIGPIPE, which we leave as we found it.
-    fn send(&mut self) -> Result<(), Trouble> {
+    fn send(&mut self, address: &Address) -> Result<(), Trouble> {
         while self.step == Step::Send {
             let left = self.request.get(self.sent..).unwrap_or_default();
             if left.is_empty() {
@@ -132,26 +131,27 @@ impl Exchange {
                 Ok(count) => self.sent = self.sent.saturating_add(count),
                 Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => {}
-                Err(error) => return Err(broken(error)),
+                Err(error) => return Err(broken(address, error)),
             }
         }
         Ok(())
     }
 
     /// Reads at most what one answer may hold, as long as there is something.
-    fn receive(&mut self) -> Result<Option<Answer>, Trouble> {
+    fn receive(&mut self, address: &Address) -> Result<Option<Answer>, Trouble> {
+        let malformed = |why| malformed(address, why);
         loop {
             let most = match &self.head {
                 Some(head) => head.length.saturating_add(head.body),
                 None => MAX_HEAD,
             };
-            if self.filled < most && !self.read_some(most)? {
+            if self.filled < most && !self.read_some(most, address)? {
                 return Ok(None);
             }
             if self.head.is_none() {
-                self.head = parse_head(self.received())?;
+                self.head = parse_head(self.received()).map_err(malformed)?;
                 if self.head.is_none() && self.filled >= MAX_HEAD {
-                    return Err(malformed(format_args!("its head is longer than {MAX_HEAD} bytes")));
+                    return Err(malformed(format!("its head is longer than {MAX_HEAD} bytes")));
                 }
             }
             if let Some(head) = &self.head
@@ -175,20 +175,20 @@ impl Exchange {
     }
 
     /// Whether there was something. The buffer grows with what has arrived, not with what was announced.
-    fn read_some(&mut self, most: usize) -> Result<bool, Trouble> {
+    fn read_some(&mut self, most: usize, address: &Address) -> Result<bool, Trouble> {
         if self.filled >= self.buffer.len() {
             let larger = self.filled.saturating_mul(2).max(FIRST_READ);
             self.buffer.resize(larger.min(most), 0);
         }
         let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
         match socket::recv(self.connection.as_raw_fd(), room, MsgFlags::empty()) {
-            Ok(0) => Err(broken(Errno::ECONNRESET)),
+            Ok(0) => Err(broken(address, Errno::ECONNRESET)),
             Ok(count) => {
                 self.filled = self.filled.saturating_add(count);
                 Ok(true)
             }
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
-            Err(error) => Err(broken(error)),
+            Err(error) => Err(broken(address, error)),
         }
     }
 }
@@ -231,24 +231,24 @@ fn unreachable(address: &Address, error: Errno) -> Trouble {
 }
 
 /// Reads a head, once it is complete. Only a body with one announced length is taken: without it a
-/// broken connection would look like the end.
-fn parse_head(bytes: &[u8]) -> Result<Option<Head>, Trouble> {
+/// broken connection would look like the end. The error says what is wrong with it.
+fn parse_head(bytes: &[u8]) -> Result<Option<Head>, String> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let length = match response.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(malformed(error)),
+        Err(error) => return Err(error.to_string()),
     };
     let (mut body, mut etag) = (None, None);
     for header in response.headers.iter() {
         if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err(malformed("it has a transfer encoding"));
+            return Err("it has a transfer encoding".to_owned());
         }
         if header.name.eq_ignore_ascii_case("content-length")
             && body.replace(content_length(header.value)?).is_some()
         {
-            return Err(malformed("it has two lengths"));
+            return Err("it has two lengths".to_owned());
         }
         if header.name.eq_ignore_ascii_case("etag") {
             etag = tag(header.value);
@@ -256,7 +256,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Head>, Trouble> {
     }
     let status = response.code.unwrap_or_default();
     // This one never has a body, whatever its head says (RFC 9112, section 6.3).
-    let body = if status == 304 { Some(0) } else { body }.ok_or_else(|| malformed("it has no length"))?;
+    let body = if status == 304 { Some(0) } else { body }.ok_or("it has no length")?;
     Ok(Some(Head { status, etag, length, body }))
 }
 
@@ -268,25 +268,26 @@ fn tag(value: &[u8]) -> Option<String> {
     (is_plain && text.len() <= MAX_TAG).then(|| text.to_owned())
 }
 
-fn content_length(value: &[u8]) -> Result<usize, Trouble> {
+fn content_length(value: &[u8]) -> Result<usize, String> {
     let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     match digits.and_then(|text| text.parse().ok()) {
         Some(length) if length <= MAX_BODY => Ok(length),
-        Some(_) => Err(malformed(format_args!("its body is longer than {MAX_BODY} bytes"))),
-        None => Err(malformed("its length is not a number")),
+        Some(_) => Err(format!("its body is longer than {MAX_BODY} bytes")),
+        None => Err("its length is not a number".to_owned()),
     }
 }
 
-fn malformed(why: impl Display) -> Trouble {
-    Trouble::Lasting(format!("the answer is not one of miosad: {why}"))
+fn malformed(address: &Address, why: String) -> Trouble {
+    Trouble::Lasting(format!("the answer on {address} is not one of miosad: {why}"))
 }
 
 /// A connection that broke may be that of a daemon that restarts.
-fn broken(error: Errno) -> Trouble {
+fn broken(address: &Address, error: Errno) -> Trouble {
     if [Errno::ECONNRESET, Errno::EPIPE, Errno::ENOTCONN].contains(&error) {
-        Trouble::Passing("miosad closed the connection before its answer was complete".to_owned())
+        let text = "before its answer was complete";
+        Trouble::Passing(format!("miosad closed the connection on {address} {text}"))
     } else {
-        Trouble::Lasting(format!("the connection to miosad failed: {}", error.desc()))
+        Trouble::Lasting(format!("the connection to {address} failed: {}", error.desc()))
     }
 }
 
@@ -367,7 +368,7 @@ mod tests {
 
     #[test]
     fn what_no_daemon_of_ours_would_answer_is_refused() {
-        let refused = "the answer is not one of miosad: ";
+        let refused = "the answer on / is not one of miosad: ";
         for (bytes, why) in [
             (&b"SSH-2.0-OpenSSH_9.2\r\n"[..], "invalid HTTP version"),
             (b"HTTP/1.1 200 OK\r\n\r\n", "it has no length"),
@@ -397,7 +398,7 @@ mod tests {
             let Err(Trouble::Passing(text)) = received(&whole[..length]) else {
                 panic!("{length} bytes were not told from an answer");
             };
-            assert_eq!(text, "miosad closed the connection before its answer was complete");
+            assert_eq!(text, "miosad closed the connection on / before its answer was complete");
         }
     }
 
@@ -416,7 +417,7 @@ mod tests {
         let Err(Trouble::Passing(text)) = receive(ours, started + Duration::from_millis(200)) else {
             panic!("no timeout");
         };
-        assert_eq!(text, "miosad took the request and did not answer in time");
+        assert_eq!(text, "miosad took the request on / and did not answer in time");
         assert!(started.elapsed() < Duration::from_secs(3));
         dripping.join().unwrap();
     }

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use miosa_injector::protocol::ResolveResponse;
 
+use crate::daemon;
 use crate::delivery::{Deliveries, Placed, Shelf};
 use crate::environment::Environment;
 use crate::exec;
@@ -78,7 +79,12 @@ pub(crate) fn environment(
     // What is typed is delivered as it is typed.
     let chosen = resolution.delivery.iter().filter(|(name, _)| !options.env.contains_key(*name));
     let chosen = chosen.map(|(name, word)| (name.clone(), word.clone())).collect();
-    let deliveries = Deliveries::of(&env, &chosen, &options.places, shelf)?;
+    let mut typed = options.places.clone();
+    if daemon::is_none(resolution) {
+        // What the image brings may well lack what the daemon would have given.
+        typed.retain(|name, _| env.contains_key(name));
+    }
+    let deliveries = Deliveries::of(&env, &chosen, &typed, shelf)?;
     let environment = Environment::layered(inherited, &resolution.env, options, &deliveries)?;
     Ok((environment, deliveries))
 }

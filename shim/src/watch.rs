@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use miosa_injector::protocol::ResolveResponse;
 use nix::poll::PollFlags;
 
-use crate::daemon::{self, Daemon, Resolved};
+use crate::daemon::{Daemon, Resolved};
 use crate::delivery::Shelf;
 use crate::failure::Failure;
 use crate::http::{Answer, Exchange, Trouble};
@@ -134,7 +134,7 @@ impl<'a> Watcher<'a> {
             self.state = State::Resting(Instant::now());
             return None;
         }
-        let resolved = daemon::judge(answer).and_then(daemon::resolved);
+        let resolved = self.daemon.judge(answer).and_then(|answer| self.daemon.resolved(answer));
         let Resolved { resolution, etag } = match resolved {
             Ok(resolved) => resolved,
             Err(trouble) => return self.rest(&trouble),

@@ -31,12 +31,15 @@ fn a_refusal_that_patience_does_not_mend_is_told_at_once() {
 
 #[test]
 fn an_answer_of_something_else_is_not_taken_for_one_of_the_daemon() {
-    let another = "the answer is HTTP 404 without a reason; is it really miosad that listens there?";
-    start(&Daemon::saying(http(404, "<html>not found</html>"))).run().fails(125, another);
-    let another = "the answer is HTTP 503 without a reason";
-    start(&Daemon::saying(http(503, ""))).run().fails(125, another);
-    let no_http = "the answer is not one of miosad: invalid HTTP version";
-    start(&Daemon::saying("SSH-2.0-OpenSSH\r\n")).run().fails(125, no_http);
+    let fails = |daemon: Daemon, why: &str| {
+        let line = why.replace("{}", &daemon.socket().display().to_string());
+        start(&daemon).run().fails(125, &line);
+    };
+    let another = "the answer on {} is HTTP 404 without a reason; is it really miosad that listens there?";
+    fails(Daemon::saying(http(404, "<html>not found</html>")), another);
+    fails(Daemon::saying(http(503, "")), "the answer on {} is HTTP 503 without a reason");
+    let no_http = "the answer on {} is not one of miosad: invalid HTTP version";
+    fails(Daemon::saying("SSH-2.0-OpenSSH\r\n"), no_http);
 }
 
 #[test]
@@ -56,8 +59,8 @@ fn a_resolution_that_makes_no_sense_is_refused_without_quoting_it() {
         resolution(json!({})).to_string().replace("\"env\":{}", r#""env":{"A":"hunter2","A":"hunter2"}"#),
         format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
     ] {
-        let outcome =
-            start(&Daemon::saying(http(200, &body))).run().fails(125, "the answer of miosad can't be read");
+        let outcome = start(&Daemon::saying(http(200, &body))).run().fails(125, "the answer of miosad on ");
+        assert!(outcome.stderr.contains(" can't be read (line "), "{}", outcome.stderr);
         assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
     }
 }
@@ -90,9 +93,12 @@ fn a_message_without_end_or_with_control_characters_is_one_short_line() {
 #[test]
 fn a_silent_daemon_gets_the_time_of_wait_and_no_more() {
     let daemon = Daemon::new(|_, connection| wait_for_the_end(connection));
-    let outcome = start(&daemon)
-        .run()
-        .fails(125, "miosad took the request and did not answer in time (waited 1 s; see --wait)");
+    let socket = daemon.socket();
+    let line = format!(
+        "miosad took the request on {} and did not answer in time (waited 1 s; see --wait)",
+        socket.display()
+    );
+    let outcome = start(&daemon).run().fails(125, &line);
     assert!(
         outcome.took >= Duration::from_millis(900) && outcome.took < Duration::from_secs(8),
         "{outcome:?}"
@@ -108,7 +114,7 @@ fn a_dripping_daemon_gets_the_time_of_wait_and_no_more() {
             alive = connection.write_all(b" ").is_ok();
         }
     });
-    let outcome = start(&daemon).run().fails(125, "miosad took the request and did not answer in time");
+    let outcome = start(&daemon).run().fails(125, "miosad took the request on ");
     assert!(outcome.took < Duration::from_secs(4), "{outcome:?}");
 }
 

@@ -153,6 +153,28 @@ fn a_variable_that_is_not_there_is_named() {
 }
 
 #[test]
+fn without_the_daemon_what_it_would_have_given_is_not_asked_for() {
+    let out = Shim::alone()
+        .args(&[
+            "--socket=/nowhere",
+            "--wait=0",
+            "--on-failure=continue",
+            "--fd=KEY=3",
+            "--fd=MINE=4",
+            "--env=MINE=m",
+        ])
+        .args(&[
+            "--",
+            "/bin/sh",
+            "-c",
+            "cat <&4; echo; (cat <&3) 2>/dev/null || echo none; echo $KEY_FD $MINE_FD",
+        ])
+        .run();
+    assert_eq!((out.status, out.stdout.as_slice()), (Some(0), b"m\nnone\n4\n".as_slice()), "{}", out.stderr);
+    assert_eq!(out.stderr.lines().count(), 1, "{}", out.stderr);
+}
+
+#[test]
 fn what_is_printed_makes_nothing() {
     let daemon = holding(&json!({"KEY": "file"}));
     let out = Shim::of(&daemon).args(&["--print", "env"]).run().prints();
