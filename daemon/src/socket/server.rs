@@ -122,8 +122,12 @@ impl Server {
                             return Poll::Ready(());
                         }
                     }
-                    Some(number) if open(&connections).look_after(number, || seat.may_go_first()) => {}
-                    Some(_) | None => break,
+                    Some(number) => {
+                        if !open(&connections).look_after(number, || seat.may_go_first()) {
+                            break;
+                        }
+                    }
+                    None => break,
                 }
             }
             if !seat.is_in_line() && !bells.are_still(context.waker()) {
