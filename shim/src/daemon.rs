@@ -216,6 +216,11 @@ impl<'a> Daemon<'a> {
     }
 }
 
+/// Whether it is [`Resolved::none`]: a daemon names the resource.
+pub(crate) fn is_none(resolution: &ResolveResponse) -> bool {
+    resolution.resource_id.is_empty()
+}
+
 /// A line for people has no room for a message without end.
 fn shortened(text: &str) -> String {
     text.chars().take(LONGEST_QUOTE).collect()
