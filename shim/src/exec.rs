@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use miosa_injector::model::MAX_ENTRY_BYTES;
@@ -56,7 +57,7 @@ fn candidates(program: &CStr, environment: &Environment) -> Vec<CString> {
 }
 
 fn explain(path: &CStr, error: Errno, command: &[CString], environment: &Environment) -> Failure {
-    let path = display(path);
+    let (file, path) = (path, display(path));
     if error == Errno::ENOENT || error == Errno::ENOTDIR {
         Failure::not_found(format_args!("{path} is there, but the interpreter or loader it needs is not"))
     } else if error == Errno::ENOEXEC {
@@ -66,7 +67,18 @@ fn explain(path: &CStr, error: Errno, command: &[CString], environment: &Environ
         let text = what_is_too_large(command, environment);
         Failure::cannot_run(format_args!("cannot run {path}: {text}"))
     } else {
-        Failure::cannot_run(format_args!("cannot run {path}: {}", error.desc()))
+        let hint = if error == Errno::EACCES { why_not_permitted(file) } else { "" };
+        Failure::cannot_run(format_args!("cannot run {path}: {}{hint}", error.desc()))
+    }
+}
+
+/// Linux says only that it is not permitted.
+fn why_not_permitted(path: &CStr) -> &'static str {
+    match std::fs::metadata(OsStr::from_bytes(path.to_bytes())) {
+        Ok(file) if file.is_dir() => "; it is a directory",
+        Ok(file) if file.permissions().mode() & 0o111 == 0 => "; it is not executable (chmod +x)",
+        Ok(_) => "; is it on a file system mounted noexec, or for other users only?",
+        Err(_) => "",
     }
 }
 

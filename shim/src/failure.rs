@@ -2,6 +2,9 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::poll::{PollFd, PollFlags, poll};
 
 /// Why the command was not started. The text holds names and numbers, never the value of a variable.
 #[derive(Debug)]
@@ -51,7 +54,10 @@ impl Failure {
 
     /// Tells stderr of something that goes wrong while it goes on.
     pub(crate) fn tell(&self) {
-        drop(std::io::stderr().write_all(self.line().as_bytes()));
+        let stderr = std::io::stderr();
+        if is_read(stderr.as_fd()) {
+            drop((&stderr).write_all(self.line().as_bytes()));
+        }
     }
 
     /// Always one line: parts of the text come from the daemon and from command lines.
@@ -60,6 +66,19 @@ impl Failure {
         format!("miosa-exec: {text}\n")
     }
 }
+
+/// A pipe whose reader is gone would end us by SIGPIPE, and one that is full would keep us for ever.
+fn is_read(stderr: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::new(stderr, PollFlags::POLLOUT)];
+    match poll(&mut polled, LONGEST_WAIT) {
+        Ok(_) => polled.iter().all(|polled| polled.revents() == Some(PollFlags::POLLOUT)),
+        // It can't be known, and mostly it is.
+        Err(_) => true,
+    }
+}
+
+/// In milliseconds.
+const LONGEST_WAIT: u16 = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -167,12 +167,12 @@ struct Wiping;
 unsafe impl GlobalAlloc for Wiping {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are those that the system asks for.
-        unsafe { System.alloc(layout) }
+        or_end(unsafe { System.alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
+        or_end(unsafe { System.alloc_zeroed(layout) })
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
@@ -187,6 +187,26 @@ unsafe impl GlobalAlloc for Wiping {
 
 #[global_allocator]
 static MEMORY: Wiping = Wiping;
+
+/// Rust's own way is to abort, with words of its own and a signal for a status.
+fn or_end(memory: *mut u8) -> *mut u8 {
+    if memory.is_null() {
+        end_without_memory();
+    }
+    memory
+}
+
+/// With nothing that takes memory, and without what is done at an orderly end.
+#[cold]
+#[expect(unsafe_code, reason = "a system call")]
+fn end_without_memory() -> ! {
+    drop(nix::unistd::write(std::io::stderr(), NO_MEMORY));
+    // SAFETY: it takes any number, and does not come back.
+    unsafe { libc::_exit(125) }
+}
+
+const NO_MEMORY: &[u8] =
+    b"miosa-exec: out of memory; is a limit too low (ulimit -v, memory.max of the cgroup)?\n";
 
 /// Whether a descriptor of this number is open and for the command: it came with us through `execve`, while
 /// our own ones end with it.
