@@ -159,11 +159,6 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Whether it is [`Resolved::none`]: a daemon names the resource.
-    pub(crate) fn is_none(resolution: &ResolveResponse) -> bool {
-        resolution.resource_id.is_empty()
-    }
-
     /// Reads an answer that holds a resolution.
     pub(crate) fn resolved(&self, answer: Answer) -> Result<Resolved, Trouble> {
         let Answer { etag, body, .. } = answer;

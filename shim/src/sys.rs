@@ -200,7 +200,7 @@ fn or_end(memory: *mut u8) -> *mut u8 {
 #[cold]
 #[expect(unsafe_code, reason = "a system call")]
 fn end_without_memory() -> ! {
-    drop(nix::unistd::write(std::io::stderr(), NO_MEMORY));
+    let _unheard = nix::unistd::write(std::io::stderr(), NO_MEMORY);
     // SAFETY: it takes any number, and does not come back.
     unsafe { libc::_exit(125) }
 }
