@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, execvp, fork, pause, read};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::{ForkResult, Pid, execvp, fork, getpgid, getppid, pause, read, setpgid};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -30,6 +30,19 @@ fn main() -> ExitCode {
         }
         ["ignoring", signal, ref command @ ..] => {
             set(number(signal), libc::SIG_IGN);
+            become_it(command)
+        }
+        ["joining", ref command @ ..] => {
+            let group = getpgid(Some(getppid())).expect("the parent's group");
+            setpgid(Pid::from_raw(0), group).expect("join it");
+            become_it(command)
+        }
+        ["mourning", ref command @ ..] => {
+            if split().is_none() {
+                return ExitCode::SUCCESS;
+            }
+            // Dead and not buried.
+            waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("wait for the child");
             become_it(command)
         }
         ["shelter", ref command @ ..] => shelter(command),

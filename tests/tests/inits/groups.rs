@@ -2,7 +2,7 @@
 
 use crate::table::Init::Dumb;
 use crate::table::{ALL, ALONE, GROUP, NONE, shown_by};
-use crate::trial::{Trial, WITNESS, so};
+use crate::trial::{Trial, WITNESS, same, so};
 
 /// Two of a group, the command and another.
 const TWO: &str = "\"$0\" signals other & exec \"$0\" signals child";
@@ -149,6 +149,17 @@ fn a_process_in_a_session_of_its_own_outlives_the_init() {
             let left = started.first().ok()?.children().ok()?;
             (left.len() == 1 && left[0].program().ok()? == "sleep").then_some(())
         })
+    });
+}
+
+#[test]
+fn without_a_terminal_the_command_leads_a_session_of_its_own() {
+    shown_by(&[Dumb]).holds(|trial| {
+        let started = trial.run(&["sleep", "1000"]);
+        let child = started.child()?;
+        let standing = child.standing()?;
+        same("its group", &standing.group, &child.0)?;
+        same("its session", &standing.session, &child.0)
     });
 }
 

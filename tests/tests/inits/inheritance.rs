@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::process::Process;
 use crate::table::Init::{Catatonit, CatatonitGroup, Dumb, DumbSingle, Tini, TiniGroup};
@@ -38,6 +38,23 @@ fn an_input_that_was_closed_is_closed_or_empty() {
             same("the input", &input, &PathBuf::from("/dev/null"))?;
             same("its descriptors", &given(child)?, &given(plain)?)
         })
+    });
+}
+
+#[test]
+fn without_any_of_the_standard_descriptors_it_does_its_duty() {
+    shown_by(&[Dumb, DumbSingle, Catatonit, CatatonitGroup]).holds(|trial| {
+        let start = || trial.start().before("exec <&- >&- 2>&-");
+        start().run(&["sh", "-c", "exit 42"]).ends_with(42)?;
+        let mut started = start().run(SLEEP);
+        let (init, child) = (started.init()?, started.child()?);
+        started.settles(|| {
+            let found = child.descriptors()?;
+            let strange = found.iter().any(|(fd, path)| *fd < 3 && path != Path::new("/dev/null"));
+            so(!strange, format!("its descriptors: {found:?}"))
+        })?;
+        init.send(15);
+        started.ends_with(143)
     });
 }
 

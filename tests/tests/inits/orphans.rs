@@ -63,3 +63,39 @@ fn orphans_and_signals_at_once_lose_neither() {
         })
     });
 }
+
+/// A shell that becomes the init leaves it what it had started in the background.
+#[test]
+fn children_from_before_are_reaped_and_not_taken_for_the_command() {
+    shown_by(ALL).holds(|trial| {
+        let start = trial.start().before("tail -f /dev/null &");
+        let mut started =
+            start.run(&["sh", "-c", "trap 'exit 4' USR1; echo up; while :; do sleep 0.01; done"]);
+        started.says("up")?;
+        let (init, former) = (started.init()?, started.below("tail")?);
+        former.send(9);
+        started.eventually("it is reaped", || (init.children().ok()?.len() == 1).then_some(()))?;
+        init.send(10);
+        started.ends_with(4)
+    });
+}
+
+/// No signal tells of it: it came before anybody listened.
+#[test]
+fn a_zombie_from_before_is_reaped() {
+    let inits = &[Tini, TiniGroup];
+    shown_by(inits).holds(|trial| {
+        let started = trial.start().through(&[WITNESS, "mourning"]).run(&["sleep", "1000"]);
+        let init = started.init()?;
+        let command = started.below("sleep")?;
+        started.eventually("it is reaped", || (init.children().ok()? == [command]).then_some(()))
+    });
+}
+
+#[test]
+fn killing_all_that_can_be_killed_leaves_pid_1_and_who_did_it() {
+    shown_by(ALL).only_as_pid_1().holds(|trial| {
+        let command = "sh -c 'sleep 1000 & sleep 1000 & exit'; kill -9 -1; exit 42";
+        trial.run(&["sh", "-c", command]).ends_with(42)
+    });
+}

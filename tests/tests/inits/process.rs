@@ -92,7 +92,10 @@ impl Process {
         for entry in entries {
             let entry = entry.map_err(|error| error.to_string())?;
             let number = entry.file_name().to_str().unwrap().parse().unwrap();
-            found.insert(number, fs::read_link(entry.path()).map_err(|error| error.to_string())?);
+            // One that is closed meanwhile is none.
+            if let Ok(file) = fs::read_link(entry.path()) {
+                found.insert(number, file);
+            }
         }
         Ok(found)
     }

@@ -3,7 +3,7 @@
 use crate::process::Process;
 use crate::table::Init::{Dumb, DumbSingle, Tini, TiniGroup};
 use crate::table::{ALL, NONE, shown_by};
-use crate::trial::{Outcome, Started, so};
+use crate::trial::{Outcome, Started, WITNESS, so};
 
 /// A default action is not taken in a group without a parent in its session, which the group that a test
 /// happens to run in may be: so nothing is said of the init that leaves the command in there.
@@ -87,6 +87,54 @@ fn a_stopped_command_that_nobody_continues_ends_after_the_grace() {
         let status = started.status()?;
         // Killed, or continued to end by itself.
         so([137, 143].contains(&status), format!("its status is {status}"))
+    });
+}
+
+/// As a debugger, a freezer or a person does, who knows nothing of the init.
+#[test]
+fn a_command_that_somebody_stops_and_continues_takes_nothing_along() {
+    shown_by(ALL).holds(|trial| {
+        let mut started = trial.run(&["sleep", "1000"]);
+        let child = started.child()?;
+        for _ in 0..3 {
+            child.send(19);
+            becomes(&started, child, 'T')?;
+            child.send(18);
+            becomes(&started, child, 'S')?;
+        }
+        child.send(15);
+        started.ends_with(143)
+    });
+}
+
+#[test]
+fn a_stopped_command_that_somebody_kills_is_137() {
+    shown_by(ALL).holds(|trial| {
+        let mut started = trial.run(&["sleep", "1000"]);
+        let child = started.child()?;
+        child.send(19);
+        becomes(&started, child, 'T')?;
+        child.send(9);
+        started.ends_with(137)
+    });
+}
+
+#[test]
+fn an_init_that_was_stopped_itself_misses_nothing() {
+    shown_by(ALL).holds(|trial| {
+        let mut started = trial.run(&[WITNESS, "signals", "child"]);
+        started.says("child ready")?;
+        let (init, child) = (started.init()?, started.child()?);
+        init.send(19);
+        becomes(&started, init, 'T')?;
+        [10, 40, 40].into_iter().for_each(|signal| init.send(signal));
+        init.send(18);
+        started.says_all(&["child 10", "child 18", "child 40", "child 40"])?;
+        init.send(19);
+        becomes(&started, init, 'T')?;
+        child.send(9);
+        init.send(18);
+        started.ends_with(137)
     });
 }
 

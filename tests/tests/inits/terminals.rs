@@ -1,6 +1,6 @@
 //! On a terminal that is the init's own, as a container's is.
 
-use crate::table::Init::{Dumb, DumbSingle, Tini, TiniGroup};
+use crate::table::Init::{Catatonit, CatatonitGroup, Dumb, DumbSingle, Tini, TiniGroup};
 use crate::table::{ALL, shown_by};
 use crate::terminal::Terminal;
 use crate::trial::{PROMPT, Started, Trial, WITNESS, so};
@@ -122,6 +122,34 @@ fn the_command_hears_when_the_terminal_is_gone() {
         })?;
         drop(terminal);
         started.ends_with(129)
+    });
+}
+
+/// Nobody is there to continue it: without an init it would not stop either.
+#[test]
+fn a_key_does_not_freeze_the_command_for_good() {
+    let inits = &[Dumb, DumbSingle, Catatonit, CatatonitGroup];
+    shown_by(inits).only_as_pid_1().holds(|trial| {
+        let (_started, terminal) = on_its_own(trial, &["sh", "-c", "echo running; exec cat"]);
+        terminal.shows("running")?;
+        terminal.press("\x1a");
+        terminal.press("read by cat\n");
+        terminal.shows("read by cat\n")?;
+        Ok(())
+    });
+}
+
+/// A program may put itself into the group of whoever started it.
+#[test]
+fn a_command_that_left_its_group_is_still_reached() {
+    shown_by(&[Tini, DumbSingle, Catatonit]).holds(|trial| {
+        let (started, terminal) = on_its_own(trial, &[WITNESS, "joining", WITNESS, "signals", "child"]);
+        terminal.shows_next("child ready\n")?;
+        for signal in [15, 2, 10, 18] {
+            started.init()?.send(signal);
+            terminal.shows_next(&format!("child {signal}\n"))?;
+        }
+        Ok(())
     });
 }
 
