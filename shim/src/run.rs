@@ -18,28 +18,24 @@ use crate::{help, init, print, vm};
 /// Does what the arguments say and gives the exit status. Without `--init` it returns only when no command
 /// was started.
 pub(crate) fn main(args: Vec<OsString>, inherited: Inherited) -> i32 {
-    // 1. What is asked for?
-    let is_for_vm = vm::is_wanted(&args, &inherited);
-    let done = match options::parse(args, &inherited) {
-        Ok(Request::Help) => print::text(help::HELP.as_bytes()),
-        Ok(Request::Version) => print::text(help::VERSION.as_bytes()),
-        Ok(Request::Start(options)) => match options.print {
-            Some(what) => show(what, &options, &inherited),
-            None => return run(&options, &inherited),
-        },
-        Err(failure) if is_for_vm => vm::live(Duration::ZERO, || Err(failure)).map(|never| match never {}),
-        Err(failure) => Err(failure),
-    };
-    done.map_or_else(|failure| failure.report().into(), |()| 0)
+    run(args, &inherited).unwrap_or_else(|failure| failure.report().into())
 }
 
-fn run(options: &Options, inherited: &Inherited) -> i32 {
-    let status = if options.vm {
-        vm::live(options.grace, || start(options, inherited)).map(|never| match never {})
-    } else {
-        start(options, inherited)
+fn run(args: Vec<OsString>, inherited: &Inherited) -> Result<i32, Failure> {
+    // 1. What is asked for?
+    let is_for_vm = vm::is_wanted(&args, inherited);
+    let options = match options::parse(args, inherited) {
+        Ok(Request::Start(options)) => options,
+        Ok(Request::Help) => return print::text(help::HELP.as_bytes()).map(|()| 0),
+        Ok(Request::Version) => return print::text(help::VERSION.as_bytes()).map(|()| 0),
+        Err(failure) if is_for_vm => return vm::live(Duration::ZERO, || Err(failure)),
+        Err(failure) => return Err(failure),
     };
-    status.unwrap_or_else(|failure| failure.report().into())
+    match options.print {
+        Some(what) => show(what, &options, inherited).map(|()| 0),
+        None if options.vm => vm::live(options.grace, || start(&options, inherited)),
+        None => start(&options, inherited),
+    }
 }
 
 fn start(options: &Options, inherited: &Inherited) -> Result<i32, Failure> {

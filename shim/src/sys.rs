@@ -151,6 +151,15 @@ pub(crate) fn child_news(which: Option<pid_t>, flags: c_int) -> Option<ChildNews
     (result == 0 && pid != 0).then_some(ChildNews { pid, code: news.si_code, status })
 }
 
+/// Whether no child is left, living or dead.
+#[expect(unsafe_code, reason = "a system call")]
+pub(crate) fn is_childless() -> bool {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: where it gets no address it writes nothing: waitid(2).
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, std::ptr::null_mut(), flags) };
+    Errno::result(result) == Err(Errno::ECHILD)
+}
+
 /// Makes standard input, a terminal without a session, that of our new one.
 #[expect(unsafe_code, reason = "a system call")]
 pub(crate) fn take_terminal() -> Result<(), Errno> {

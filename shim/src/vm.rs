@@ -19,19 +19,17 @@ use crate::options::Inherited;
 
 /// Whether `--vm` stands somewhere, even if the rest can't be read.
 pub(crate) fn is_wanted(args: &[OsString], inherited: &Inherited) -> bool {
-    let is_set = |(name, value): &(OsString, OsString)| name == VARIABLE && value != "" && value != "0";
+    let is_set = |(name, value): &(OsString, OsString)| name == VARIABLE && !value.is_empty() && value != "0";
     args.iter().any(|arg| arg == OPTION) || inherited.iter().any(is_set)
 }
 
 /// Lives the life of a machine: makes it ready, runs what gives the command's exit status, and powers it
-/// off, whatever came of it. A first process that simply ended would make the kernel panic.
+/// off, whatever came of it. A first process that simply ended would make the kernel panic, which is what it
+/// does if this comes back with a status after all.
 ///
 /// # Errors
 /// Where we are not the first process of a machine, and would do harm.
-pub(crate) fn live(
-    grace: Duration,
-    start: impl FnOnce() -> Result<i32, Failure>,
-) -> Result<Infallible, Failure> {
+pub(crate) fn live(grace: Duration, start: impl FnOnce() -> Result<i32, Failure>) -> Result<i32, Failure> {
     check_that_we_are_first()?;
     prepare();
     let status = match start() {
@@ -42,7 +40,8 @@ pub(crate) fn live(
         }
         Err(failure) => failure.report().into(),
     };
-    power_off(status, grace)
+    power_off(grace);
+    Ok(status)
 }
 
 /// The first process of a container has no kernel threads beside it. Its root may well be a file system of
@@ -72,18 +71,17 @@ fn prepare() {
         Failure::own(format_args!("cannot bring the loopback interface up: {}", error.desc())).tell();
     }
     // Ctrl-Alt-Del, with which a monitor asks a machine to end, becomes a signal to us.
-    drop(set_cad_enabled(false));
+    let _unsupported = set_cad_enabled(false);
 }
 
 /// Ends all that runs, which has `grace` for it, and the machine. Nobody is there any more who could do
 /// anything about a failure.
-fn power_off(status: i32, grace: Duration) -> ! {
+fn power_off(grace: Duration) {
     ending::end_processes(grace);
     ending::settle_disks();
     console::drain();
     let Err(error): Result<Infallible, Errno> = reboot(ending::way_off());
     Failure::own(format_args!("cannot power off: {}", error.desc())).tell();
-    std::process::exit(status)
 }
 
 const OPTION: &str = "--vm";

@@ -1,23 +1,24 @@
 //! The end of a machine: its processes, its disks, and which way it goes off.
 
-use std::path::Path;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::RebootMode;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::{Pid, sync};
+use nix::sys::stat::{Mode, stat};
+use nix::unistd::{read, sync};
 
 use crate::patience::Patience;
+use crate::sys;
 
 /// Asks every process to end, and after `grace` no longer asks.
 pub(super) fn end_processes(grace: Duration) {
-    for (signal, time) in [(Signal::SIGTERM, grace), (Signal::SIGKILL, LAST_WAIT)] {
+    for (signal, time) in [(libc::SIGTERM, grace), (libc::SIGKILL, LAST_WAIT)] {
         // All but ourselves: kill(2). A stopped one hears it when it goes on.
-        drop(kill(EVERYBODY, signal));
-        drop(kill(EVERYBODY, Signal::SIGCONT));
+        let _nobody = sys::send_signal(EVERYBODY, signal);
+        let _nobody = sys::send_signal(EVERYBODY, libc::SIGCONT);
         if all_end_within(time) {
             return;
         }
@@ -28,12 +29,14 @@ pub(super) fn end_processes(grace: Duration) {
 fn all_end_within(time: Duration) -> bool {
     let started = Instant::now();
     loop {
-        match waitpid(ANYBODY, Some(WaitPidFlag::WNOHANG)) {
-            Err(Errno::ECHILD) => return true,
-            Ok(status) if status.pid().is_some() => continue,
-            Ok(_) | Err(_) if started.elapsed() >= time => return false,
-            Ok(_) | Err(_) => drop(Patience::deaf().sleep(PAUSE)),
+        while sys::child_news(None, libc::WEXITED | libc::WNOHANG).is_some() {}
+        if sys::is_childless() {
+            return true;
         }
+        if started.elapsed() >= time {
+            return false;
+        }
+        Patience::deaf().sleep(PAUSE);
     }
 }
 
@@ -42,45 +45,47 @@ fn all_end_within(time: Duration) -> bool {
 pub(super) fn settle_disks() {
     sync();
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-    drop(mount(None::<&str>, "/", None::<&str>, flags, None::<&str>));
+    let _in_use = mount(None::<&str>, "/", None::<&str>, flags, None::<&str>);
 }
 
 /// By power-off where the machine can; else by a reset, at which a monitor ends that offers no other way
 /// (Firecracker on x86). The kernel itself would only halt, and leave the monitor running for ever.
 pub(super) fn way_off() -> RebootMode {
-    let firmware = Path::new(FIRMWARE);
-    if !cfg!(target_arch = "x86_64") || !firmware.exists() {
+    if !cfg!(target_arch = "x86_64") || stat(FIRMWARE).is_err() {
         return RebootMode::RB_POWER_OFF;
     }
-    match std::fs::read(firmware.join("acpi/tables/FACP")) {
-        Ok(description) if can_power_off(&description) => RebootMode::RB_POWER_OFF,
+    let mut description = [0; DESCRIPTION_BYTES];
+    match open(DESCRIPTION, OFlag::O_RDONLY, Mode::empty()).and_then(|file| read(file, &mut description)) {
+        Ok(_length) if can_power_off(&description) => RebootMode::RB_POWER_OFF,
         Ok(_) | Err(_) => RebootMode::RB_AUTOBOOT,
     }
 }
 
 /// Whether this Fixed ACPI Description Table (ACPI 6.5, 5.2.9) describes a machine that can: one without the
 /// classic hardware needs both sleep registers for it.
-fn can_power_off(description: &[u8]) -> bool {
-    let number = |at: usize, length: usize| {
-        let bytes = at.checked_add(length).and_then(|end| description.get(at..end)).unwrap_or_default();
-        bytes.iter().rev().fold(0_u64, |number, byte| number.wrapping_shl(8) | u64::from(*byte))
-    };
-    let is_reduced = number(FLAGS, 4) & HARDWARE_REDUCED != 0;
-    !is_reduced || [SLEEP_CONTROL, SLEEP_STATUS].iter().all(|at| number(*at, 8) != 0)
+fn can_power_off(description: &[u8; DESCRIPTION_BYTES]) -> bool {
+    let is_there = |address: Option<&[u8]>| address.is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0));
+    let is_reduced = description[FLAGS_16_TO_23] & HARDWARE_REDUCED != 0;
+    !is_reduced || (is_there(description.get(SLEEP_CONTROL)) && is_there(description.get(SLEEP_STATUS)))
 }
 
-const EVERYBODY: Pid = Pid::from_raw(-1);
-const ANYBODY: Pid = Pid::from_raw(-1);
+const EVERYBODY: i32 = -1;
 const PAUSE: Duration = Duration::from_millis(5);
 /// What is killed ends at once, save what waits for a disk that does not answer.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
+/// There whenever sysfs is.
 const FIRMWARE: &str = "/sys/firmware";
-const FLAGS: usize = 112;
-const HARDWARE_REDUCED: u64 = 1 << 20;
+/// There where the machine has ACPI.
+const DESCRIPTION: &str = "/sys/firmware/acpi/tables/FACP";
+/// Up to the end of the second register; the rest of a shorter one counts as zeros.
+const DESCRIPTION_BYTES: usize = 268;
+const FLAGS_16_TO_23: usize = 114;
+/// Flag 20.
+const HARDWARE_REDUCED: u8 = 1 << 4;
 /// Where the addresses of the two registers stand.
-const SLEEP_CONTROL: usize = 248;
-const SLEEP_STATUS: usize = 260;
+const SLEEP_CONTROL: Range<usize> = 248..256;
+const SLEEP_STATUS: Range<usize> = 260..268;
 
 #[cfg(test)]
 mod tests {
@@ -88,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_sleep_registers_and_classic_hardware_cannot_power_off() {
-        let mut description = vec![0_u8; 276];
+        let mut description = [0_u8; DESCRIPTION_BYTES];
         assert!(can_power_off(&description), "classic hardware");
         description[114] = 0x10;
         assert!(!can_power_off(&description), "as Firecracker's");
@@ -96,6 +101,5 @@ mod tests {
         assert!(!can_power_off(&description), "half of it");
         description[267] = 1;
         assert!(can_power_off(&description), "as Cloud Hypervisor's");
-        assert!(can_power_off(&description[..100]), "one of the first version");
     }
 }

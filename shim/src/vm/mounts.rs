@@ -1,21 +1,19 @@
 //! The file systems that programs expect and that only the first process can mount.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
-use std::path::Path;
-
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, stat};
+use nix::unistd::{mkdir, symlinkat};
 
 use crate::failure::Failure;
 
 /// Mounts what is not mounted yet, and gives what went wrong. Nothing of it ends the start: a command may
 /// well do without.
 pub(super) fn mount_missing() -> Vec<Failure> {
-    let (mut troubles, mut no_directory) = (Vec::new(), Vec::new());
+    let (mut troubles, mut no_directory) = (Vec::new(), Vec::<&str>::new());
     for wanted in &FILE_SYSTEMS {
-        if no_directory.iter().any(|above| Path::new(wanted.at).starts_with(above)) {
+        if no_directory.iter().any(|above| is_in(wanted.at, above)) {
             continue;
         }
         match wanted.mount() {
@@ -58,10 +56,7 @@ impl FileSystem {
         match is_mount_point(self.at) {
             Ok(true) => return Ok(()),
             Ok(false) => {}
-            Err(_missing) => {
-                let made = DirBuilder::new().mode(0o755).create(self.at);
-                made.map_err(|_read_only| Trouble::NoDirectory)?;
-            }
+            Err(_missing) => mkdir(self.at, DIRECTORY).map_err(|_read_only| Trouble::NoDirectory)?,
         }
         let mut result = Err(Errno::EINVAL);
         for options in self.options {
@@ -79,16 +74,25 @@ impl FileSystem {
 }
 
 /// As mountpoint(1): a directory that is on another device than the one it is in. `/` is one too.
-fn is_mount_point(path: &str) -> io::Result<bool> {
-    let (here, above) = (fs::metadata(path)?, fs::metadata(Path::new(path).join(".."))?);
-    Ok(here.dev() != above.dev() || here.ino() == above.ino())
+fn is_mount_point(path: &str) -> Result<bool, Errno> {
+    let (here, above) = (stat(path)?, stat(format!("{path}/..").as_str())?);
+    Ok(here.st_dev != above.st_dev || here.st_ino == above.st_ino)
+}
+
+fn is_in(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The names by which shells reach their own descriptors; in a machine without udev nobody else makes them.
 fn link_descriptors() {
-    for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
+    for (name, target) in [
+        ("/dev/fd", "/proc/self/fd"),
+        ("/dev/stdin", "/proc/self/fd/0"),
+        ("/dev/stdout", "/proc/self/fd/1"),
+        ("/dev/stderr", "/proc/self/fd/2"),
+    ] {
         // It is there already, or there is no /dev.
-        drop(symlink(Path::new("/proc/self").join(target), Path::new("/dev").join(name)));
+        let _there = symlinkat(target, AT_FDCWD, name);
     }
 }
 
@@ -108,6 +112,8 @@ const FILE_SYSTEMS: [FileSystem; 6] = [
     FileSystem { kind: "tmpfs", at: "/dev/shm", flags: DATA, options: &["mode=1777"] },
     FileSystem { kind: "tmpfs", at: "/run", flags: DATA, options: &["mode=755"] },
 ];
+const DIRECTORY: Mode =
+    Mode::S_IRWXU.union(Mode::S_IRGRP).union(Mode::S_IXGRP).union(Mode::S_IROTH).union(Mode::S_IXOTH);
 const DATA: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 const LOCKED: MsFlags = DATA.union(MsFlags::MS_NOEXEC);
 
@@ -120,18 +126,20 @@ mod tests {
         for (path, mounted) in [("/", true), ("/proc", true), ("/proc/self", false), ("/usr/bin/..", false)] {
             assert_eq!(is_mount_point(path).unwrap(), mounted, "{path}");
         }
-        assert_eq!(is_mount_point("/no/such").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(is_mount_point("/no/such"), Err(Errno::ENOENT));
+    }
+
+    #[test]
+    fn what_is_in_a_directory_is_told_by_its_path() {
+        assert!(is_in("/dev/pts", "/dev"));
+        assert!(!is_in("/dev", "/dev") && !is_in("/device", "/dev") && !is_in("/dev", "/dev/pts"));
     }
 
     #[test]
     fn a_directory_is_mounted_before_what_is_in_it() {
         let places: Vec<&str> = FILE_SYSTEMS.iter().map(|one| one.at).collect();
         for (index, place) in places.iter().enumerate() {
-            let later = &places[index..];
-            assert!(
-                later.iter().all(|other| other == place || !Path::new(place).starts_with(other)),
-                "{place}"
-            );
+            assert!(!places[index..].iter().any(|later| is_in(place, later)), "{place}");
         }
     }
 }
