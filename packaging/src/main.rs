@@ -3,6 +3,7 @@
 
 mod copyright;
 mod manual;
+mod shim;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -47,9 +48,13 @@ fn run(arguments: Vec<OsString>) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The programs whose command lines are described by clap.
-fn command_lines() -> [(&'static str, Command); 2] {
-    [("miosad", miosad::cli::Arguments::command()), ("miosa-control", miosa_control::command_line())]
+/// The command line of each program.
+fn command_lines() -> [(&'static str, Command); 3] {
+    [
+        ("miosad", miosad::cli::Arguments::command()),
+        ("miosa-control", miosa_control::command_line()),
+        ("miosa-exec", shim::command_line()),
+    ]
 }
 
 fn completions(mut command: Command, name: &str, shell: Shell) -> Result<String, Box<dyn Error>> {

@@ -281,7 +281,11 @@ fn the_page_of_the_shim_has_the_options_and_variables_of_its_help() {
 
 #[test]
 fn each_shell_completes_what_was_begun() {
-    for (name, begun, whole) in [("miosad", "stat", "status"), ("miosa-control", "rest", "restore")] {
+    for (name, begun, whole) in [
+        ("miosad", "stat", "status"),
+        ("miosa-control", "rest", "restore"),
+        ("miosa-exec", "--on-c", "--on-change"),
+    ] {
         let package = packages().into_iter().find(|package| package.name == name).unwrap();
         let tree = extracted(&package);
         let share = tree.path().join("usr/share");
@@ -437,8 +441,11 @@ const PROMISED: [(&str, &[&str]); 3] = [
         "miosa-exec",
         &[
             "/usr/bin/miosa-exec",
+            "/usr/share/bash-completion/completions/miosa-exec",
+            "/usr/share/fish/vendor_completions.d/miosa-exec.fish",
             "/usr/share/lintian/overrides/miosa-exec",
             "/usr/share/man/man1/miosa-exec.1.gz",
+            "/usr/share/zsh/vendor-completions/_miosa-exec",
         ],
     ),
     (
