@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::unistd::{Pid, getpid};
+use nix::unistd::{Pid, getpid, getsid};
 
 use crate::delivery::Placed;
 use crate::failure::Failure;
@@ -41,7 +41,7 @@ pub(crate) fn run(
     plan: Plan,
     signals: Signals,
     watcher: Option<Watcher<'_>>,
-    placed: Placed,
+    mut placed: Placed,
     options: &Options,
 ) -> Result<i32, Failure> {
     let is_first = getpid() == FIRST_PROCESS;
@@ -50,13 +50,14 @@ pub(crate) fn run(
         let _since = prctl::set_child_subreaper(true);
     }
     let terminal = Terminal::find();
-    let job = Job::start(&plan, terminal, &signals)?;
+    let job = Job::start(&plan, terminal, &signals).inspect_err(|_| placed.clear())?;
     // What the command was given is wiped with it; see `sys`.
     drop(plan);
     let course = Course::new(options.grace, options.settle);
     let mut parent = Parent {
         is_machine: options.vm,
         is_first,
+        is_alone: is_first || getsid(None) == Ok(getpid()),
         terminal,
         job,
         course,
@@ -79,6 +80,9 @@ struct Parent<'a> {
     is_machine: bool,
     /// Whether we are PID 1, which the kernel neither stops nor ends by a signal of its own.
     is_first: bool,
+    /// Whether no shell is above us that could let us go on once a key has stopped us. Of such a group the
+    /// kernel says that it is orphaned, and leaves it alone.
+    is_alone: bool,
     terminal: Terminal,
     job: Job,
     course: Course,
@@ -211,11 +215,11 @@ impl Parent<'_> {
             return;
         }
         let is_asked = std::mem::take(&mut self.is_pausing);
-        let is_by_terminal = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU].contains(&by);
-        // A shell gives a job that runs the terminal without a word; and above PID 1 there is no shell that
-        // could let a job go on.
-        let is_in_vain = is_by_terminal && !is_asked && self.is_first;
-        if is_in_vain || ([libc::SIGTTIN, libc::SIGTTOU].contains(&by) && self.terminal.lend(leader)) {
+        let is_by_key = by == libc::SIGTSTP;
+        let is_by_use = by == libc::SIGTTIN || by == libc::SIGTTOU;
+        let is_in_vain = is_by_key && !is_asked && self.is_alone;
+        // A shell gives the terminal to a job that runs without a word.
+        if is_in_vain || (is_by_use && self.terminal.lend(leader)) {
             self.job.signal_group(libc::SIGCONT);
             return;
         }
@@ -223,9 +227,10 @@ impl Parent<'_> {
             return;
         }
         let was_lent = self.terminal.take_back(leader);
-        if is_by_terminal || is_asked || was_lent {
-            // At the keyboard it was meant for all of the job that we are a part of.
-            let whom = if is_by_terminal && was_lent { OUR_GROUP } else { getpid() };
+        if is_asked || was_lent || ((is_by_key || is_by_use) && !self.is_alone) {
+            // The kernel would have stopped all of the job that we are a part of.
+            let is_all = (is_by_key && was_lent) || (is_by_use && self.terminal.is_ours());
+            let whom = if is_all { OUR_GROUP } else { getpid() };
             let _stopped = sys::send_signal(whom.as_raw(), libc::SIGSTOP);
         }
     }
@@ -261,7 +266,12 @@ impl Parent<'_> {
     }
 
     fn start_again(&mut self) -> Result<(), Failure> {
-        let Some(plan) = self.next.take() else { return Ok(()) };
+        let Some(plan) = self.next.take() else {
+            self.course.asked_to_stop(Instant::now());
+            return Ok(());
+        };
+        // A shell may have moved us to the background since.
+        self.terminal = Terminal::find();
         self.job = Job::start(&plan, self.terminal, &self.signals)?;
         self.course.started();
         self.come_into_force();

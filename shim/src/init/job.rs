@@ -25,10 +25,7 @@ impl Job {
         let forked = sys::fork()
             .map_err(|error| Failure::own(format_args!("cannot start a process: {}", error.desc())))?;
         match forked {
-            ForkResult::Parent { child } => {
-                terminal.settle(child);
-                Ok(Self { leader: child, is_gone: false, is_stopped: false })
-            }
+            ForkResult::Parent { child } => Ok(Self { leader: child, is_gone: false, is_stopped: false }),
             ForkResult::Child => {
                 terminal.enter();
                 let Err(failure) = signals.restore_in_child().and_then(|()| plan.become_it());

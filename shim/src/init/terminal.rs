@@ -45,7 +45,8 @@ impl Terminal {
         matches!(self, Self::Ours(_))
     }
 
-    /// In the process that becomes the command.
+    /// In the process that becomes the command, and there alone: the parent might come late, and take the
+    /// terminal away from whom the command has lent it to.
     pub(super) fn enter(self) {
         // None of it can fail in a process that is new, but for a terminal that is somebody else's by now.
         match self {
@@ -62,16 +63,6 @@ impl Terminal {
             Self::None => {
                 let _done = setsid();
             }
-        }
-    }
-
-    /// In the parent, the same as far as it can: whoever of the two comes first, a signal finds the group.
-    pub(super) fn settle(self, command: Pid) {
-        let Self::Ours(ground) = self else { return };
-        // Where the child was first, it may have become the command already.
-        let _done = setpgid(command, command);
-        if ground == Ground::Fore {
-            let _lent = tcsetpgrp(io::stdin(), command);
         }
     }
 
