@@ -12,6 +12,7 @@ fn an_agent_starts_with_what_the_host_holds_for_it() {
     let world = World::start();
     let (tenant, host) = (world.tenant("acme"), world.host("h1"));
     tenant.set("API_TOKEN", "from the host", json!({}));
+    tenant.set("FILE_TOKEN", "in a file", json!({"metadata": {"deliver": "file"}}));
     host.place(&tenant, "vm-1", json!({}));
     let run = host.start_run("vm-1", json!({"command": ["/agent", "as the run says"], "cwd": "/work"}));
 
@@ -19,6 +20,7 @@ fn an_agent_starts_with_what_the_host_holds_for_it() {
         r#"
         echo "words: $*"; echo "directory: $(pwd)"; echo "process: $$, of $PPID"
         env | grep -E '^(API_TOKEN|FROM_LINE|MIOSA_)' | sed 's/^/env: /'
+        echo "file: $(cat $FILE_TOKEN_FILE), $(stat -f -c %T $FILE_TOKEN_FILE), $FILE_TOKEN"
         /miosa-exec --print command --wait 20
         "#,
     );
@@ -35,6 +37,7 @@ fn an_agent_starts_with_what_the_host_holds_for_it() {
         "env: MIOSA_SOCKET=vsock:2:7007",
         "env: MIOSA_RESOURCE_ID=vm-1",
         &format!("env: MIOSA_RUN_ID={run}"),
+        "file: in a file, tmpfs, ",
         // Asked from inside, by the address that it was given.
         "/agent 'as the run says'",
     ] {
@@ -114,6 +117,31 @@ END
     let [told] = off.told()[..] else { panic!("{:#?}", off.console) };
     assert!(told.starts_with("nothing answers on vsock:2:7007 ("), "{told}");
     assert!(told.ends_with("starting with what the image brings"), "{told}");
+}
+
+#[test]
+fn what_another_has_made_ready_before_is_taken_as_it_is() {
+    // As a loader in an initial RAM disk does, which closed what it had open.
+    let disk = Disk::with_agent(
+        r#"
+        if [ "$1" = first ]; then
+            mount -t proc -o nosuid before /proc
+            exec /miosa-exec --vm --wait 0 --on-failure continue --socket vsock:2:7007 /agent <&- >&- 2>&-
+        fi
+        echo "proc: $(grep -c ' /proc ' /proc/mounts), $(grep ' /proc ' /proc/mounts)"
+        for descriptor in 0 1 2; do [ -t $descriptor ] && echo "$descriptor is a terminal"; done
+        ls -l /proc/1/fd | sed 's/.* \([^ ]* -> \)/of the first: \1/'
+        "#,
+    );
+    let off = Vm::boot(disk, None, "ro init=/agent -- first").goes_off();
+    let proc = "proc: 1, before /proc proc rw,nosuid,relatime 0 0";
+    for said in [proc, "0 is a terminal", "1 is a terminal", "2 is a terminal"] {
+        assert!(off.said(said), "{said}: {:#?}", off.console);
+    }
+    for number in 0..3 {
+        assert!(off.said(&format!("of the first: {number} -> /dev/console")), "{:#?}", off.console);
+    }
+    assert_eq!(off.told().len(), 1, "{:#?}", off.console);
 }
 
 #[test]
