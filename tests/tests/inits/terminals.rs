@@ -1,7 +1,7 @@
 //! On a terminal that is the init's own, as a container's is.
 
 use crate::table::Init::{Catatonit, CatatonitGroup, Dumb, DumbSingle, Tini, TiniGroup};
-use crate::table::{ALL, shown_by};
+use crate::table::{ALL, ours, shown_by};
 use crate::terminal::Terminal;
 use crate::trial::{PROMPT, Started, Trial, WITNESS, so};
 
@@ -129,12 +129,29 @@ fn the_command_hears_when_the_terminal_is_gone() {
 #[test]
 fn a_key_does_not_freeze_the_command_for_good() {
     let inits = &[Dumb, DumbSingle, Catatonit, CatatonitGroup];
-    shown_by(inits).only_as_pid_1().holds(|trial| {
+    shown_by(inits).holds(|trial| {
         let (_started, terminal) = on_its_own(trial, &["sh", "-c", "echo running; exec cat"]);
         terminal.shows("running")?;
         terminal.press("\x1a");
         terminal.press("read by cat\n");
         terminal.shows("read by cat\n")?;
+        Ok(())
+    });
+}
+
+/// Without us the kernel would not let the key stop it at all.
+#[test]
+fn ctrl_z_does_not_stop_for_ever_what_leads_a_session() {
+    ours(|trial| {
+        let script = "trap 'echo went on' CONT; echo up; while :; do read -r line && echo \"got $line\"; done";
+        let (_started, terminal) = on_its_own(trial, &["sh", "-c", script]);
+        terminal.shows("up")?;
+        for line in ["one", "two"] {
+            terminal.press("\x1a");
+            terminal.shows("went on")?;
+            terminal.press(&format!("{line}\n"));
+            terminal.shows(&format!("got {line}"))?;
+        }
         Ok(())
     });
 }
