@@ -143,7 +143,8 @@ fn a_key_does_not_freeze_the_command_for_good() {
 #[test]
 fn ctrl_z_does_not_stop_for_ever_what_leads_a_session() {
     ours(|trial| {
-        let script = "trap 'echo went on' CONT; echo up; while :; do read -r line && echo \"got $line\"; done";
+        let script =
+            "trap 'echo went on' CONT; echo up; while :; do read -r line && echo \"got $line\"; done";
         let (_started, terminal) = on_its_own(trial, &["sh", "-c", script]);
         terminal.shows("up")?;
         for line in ["one", "two"] {
