@@ -2,7 +2,7 @@
 //!
 //! Rust's own start-up is left out on purpose. It sets SIGPIPE to ignored, which the command would
 //! inherit; and where a standard descriptor is closed it opens `/dev/null`, and aborts when there is
-//! none, as early in the boot of a machine. So is what walks a stack after a panic: see [`unwind`].
+//! none, as early in the boot of a machine. So is what walks a stack after a panic: see `unwind`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::c_int;
