@@ -110,7 +110,9 @@ impl<'a> Daemon<'a> {
         // Even the single try of `--wait 0` must be able to get its answer.
         let deadline = started.checked_add(self.wait.max(SHORTEST_TRY)).unwrap_or(started);
         let mut pause = FIRST_PAUSE;
+        let mut former = None;
         loop {
+            let is_short = deadline.saturating_duration_since(Instant::now()) < SHORTEST_TRY;
             let trouble = match self.try_once(path, deadline, patience)?.and_then(|answer| self.judge(answer))
             {
                 Ok(answer) => return Ok(answer),
@@ -121,10 +123,12 @@ impl<'a> Daemon<'a> {
                 Trouble::Lasting(why) => return Err(NoAnswer::Failed(Failure::own(why))),
                 Trouble::Passing(why) if left < LEAST_TIME => {
                     let waited = self.wait.as_secs();
+                    // That a short try had no time says less than why there was more than one.
+                    let why = former.filter(|_| is_short && Instant::now() >= deadline).unwrap_or(why);
                     let why = format_args!("{why} (waited {waited} s; see --wait)");
                     return Err(NoAnswer::Failed(Failure::own(why)));
                 }
-                Trouble::Passing(_) => {}
+                Trouble::Passing(why) => former = Some(why),
             }
             // Towards the end the tries come closer, so that what comes late is still found.
             let nap = pause.min(left.checked_div(2).unwrap_or_default());
