@@ -11,6 +11,7 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use miosa_injector::model::{EnvMap, EnvName, SecretValue};
+use nix::sys::resource::{Resource, getrlimit};
 
 use crate::failure::Failure;
 use crate::options::Place;
@@ -152,6 +153,13 @@ impl Hash for Deliveries {
     }
 }
 
+/// Writing more would end us by SIGXFSZ, without a word. Files of memory are no exception.
+fn is_over_the_limit(bytes: usize) -> bool {
+    let limit = getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(soft, _)| soft);
+    u64::try_from(bytes).unwrap_or(u64::MAX) > limit
+}
+
+const OVER_THE_LIMIT: &str = "the limit on the size of files (ulimit -f) is too low for it";
 /// A line for people has no room for a word without end.
 const LONGEST_QUOTE: usize = 32;
 const FIRST: RawFd = 3;

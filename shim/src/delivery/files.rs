@@ -96,6 +96,9 @@ fn put(path: &Path, value: &SecretValue) -> Result<(), Failure> {
         let text = "it would be on a disk, where a secret can be found later; mount a tmpfs there";
         return Err(failed(&text));
     }
+    if super::is_over_the_limit(value.expose().len()) {
+        return Err(failed(&super::OVER_THE_LIMIT));
+    }
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}", std::process::id()));

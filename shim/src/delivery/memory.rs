@@ -17,6 +17,9 @@ use crate::sys;
 pub(super) fn hold(number: RawFd, name: &EnvName, value: &SecretValue) -> Result<(), Failure> {
     let failed =
         |why: &str| Failure::own(format_args!("cannot deliver {name} as descriptor {number}: {why}"));
+    if super::is_over_the_limit(value.expose().len()) {
+        return Err(failed(super::OVER_THE_LIMIT));
+    }
     let title = CString::new(name.as_str()).unwrap_or_default();
     let memory = memfd_create(title.as_c_str(), MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)
         .map_err(|error| failed(error.desc()))?;

@@ -22,8 +22,10 @@ pub(super) struct Job {
 impl Job {
     /// Starts the command. What keeps it from being run is told by the child, whose exit status says it too.
     pub(super) fn start(plan: &Plan, terminal: Terminal, signals: &Signals) -> Result<Self, Failure> {
-        let forked = sys::fork()
-            .map_err(|error| Failure::own(format_args!("cannot start a process: {}", error.desc())))?;
+        let forked = sys::fork().map_err(|error| {
+            let text = "is the limit on processes or on memory too low (ulimit -u, pids.max)?";
+            Failure::own(format_args!("cannot start a process: {}; {text}", error.desc()))
+        })?;
         match forked {
             ForkResult::Parent { child } => Ok(Self { leader: child, is_gone: false, is_stopped: false }),
             ForkResult::Child => {

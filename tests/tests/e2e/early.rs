@@ -215,6 +215,26 @@ fn a_small_stack_is_enough() {
 }
 
 #[test]
+fn a_limit_that_leaves_no_room_for_what_is_delivered_or_started_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("miosa.sock");
+    let _daemon = StandIn::saying(&socket, resolved(json!({"env": {"KEY": "hunter2".repeat(300)}})));
+    for mode in MODES {
+        for delivery in [["--fd", "KEY=9"], ["--file", "KEY=/dev/shm/miosa-test-of-limits"]] {
+            let mut command = below(&["prlimit", "--fsize=2000"]);
+            command.arg(binary("miosa-exec")).arg("--socket").arg(&socket).args(mode.iter());
+            let ended = ended(command.args(delivery).args(["--", "/bin/true"]));
+            let line = ended.why_not();
+            assert!(line.contains("ulimit -f") && !line.contains("hunter2"), "{mode:?} {delivery:?}: {line}");
+        }
+    }
+    let place = Place::new();
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "prlimit", "--nproc=1"];
+    let ended = ended(&mut place.directly(&nobody, &["--init"]));
+    assert!(ended.why_not().contains("ulimit -u"), "{ended:?}");
+}
+
+#[test]
 fn no_core_is_dumped_while_secrets_are_in_its_memory() {
     let folder = tempfile::tempdir().unwrap();
     let dumps = |words: &[&str]| {

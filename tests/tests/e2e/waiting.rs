@@ -21,21 +21,28 @@ use faults::{Fault, Held, Lasts, faults};
 
 #[test]
 fn whatever_goes_wrong_the_wait_ends_with_one_line_that_says_it_and_125() {
-    each(&faults(), |fault, socket, _held| {
-        let ended = ended(&mut bounded(socket, &["--wait", WAIT]));
-        let line = ended.why_not();
-        fault.is_told_by(line, socket);
-        assert_eq!(line.ends_with(WAITED), fault.lasts == Lasts::AllTheWait, "{}: {line}", fault.name);
-    });
+    for init in ["0", "1"] {
+        each(&faults(), |fault, socket, _held| {
+            let mut command = bounded(socket, &["--wait", WAIT]);
+            let ended = ended(command.env("MIOSA_EXEC_INIT", init));
+            let line = ended.why_not();
+            fault.is_told_by(line, socket);
+            assert_eq!(line.ends_with(WAITED), fault.lasts == Lasts::AllTheWait, "{}: {line}", fault.name);
+        });
+    }
 }
 
 #[test]
 fn whatever_goes_wrong_who_wants_it_starts_with_what_the_image_has() {
-    each(&faults(), |fault, socket, _held| {
-        let ended = ended(&mut bounded(socket, &["--wait", WAIT, "--on-failure", "continue"]));
-        assert_eq!((ended.code(), ended.stdout.as_str()), (0, "started with image and typed\n"), "{ended:?}");
-        fault.is_told_by(ended.the_line(), socket);
-    });
+    for init in ["0", "1"] {
+        each(&faults(), |fault, socket, _held| {
+            let mut command = bounded(socket, &["--wait", WAIT, "--on-failure", "continue"]);
+            let ended = ended(command.env("MIOSA_EXEC_INIT", init));
+            let started = (0, "started with image and typed\n");
+            assert_eq!((ended.code(), ended.stdout.as_str()), started, "{ended:?}");
+            fault.is_told_by(ended.the_line(), socket);
+        });
+    }
 }
 
 #[test]
