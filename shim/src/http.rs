@@ -226,7 +226,22 @@ fn unreachable(address: &Address, error: Errno) -> Trouble {
             // Its driver may be loaded a moment later.
             Trouble::Passing(format!("cannot connect to {address}: this kernel has no vsock (yet)"))
         }
-        (_, error) => Trouble::Lasting(format!("cannot connect to {address}: {}", error.desc())),
+        (_, error) => {
+            Trouble::Lasting(format!("cannot connect to {address}: {}{}", error.desc(), what_to_do(error)))
+        }
+    }
+}
+
+/// About what no time mends.
+fn what_to_do(error: Errno) -> &'static str {
+    if error == Errno::EMFILE || error == Errno::ENFILE {
+        "; is the limit on open files too low (ulimit -n)?"
+    } else if error == Errno::EACCES {
+        "; may this user enter its directory, and write to it?"
+    } else if error == Errno::EPERM {
+        "; does a filter of system calls (seccomp) forbid sockets?"
+    } else {
+        ""
     }
 }
 

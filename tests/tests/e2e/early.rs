@@ -166,7 +166,7 @@ fn few_descriptors_are_enough_or_it_says_so() {
                 continue;
             }
             assert!(!worked, "{mode:?}: {most} are not enough, and fewer were: {ended:?}");
-            assert!(ended.why_not().contains("open files"), "{mode:?} {most}: {ended:?}");
+            assert!(ended.why_not().contains(" open files"), "{mode:?} {most}: {ended:?}");
         }
         assert!(worked, "{mode:?}");
     }
