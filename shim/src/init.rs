@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::unistd::{Pid, getpid, getsid};
+use nix::unistd::{Pid, getpgrp, getpid, getsid};
 
 use crate::delivery::Placed;
 use crate::failure::Failure;
@@ -53,11 +53,15 @@ pub(crate) fn run(
     let job = Job::start(&plan, terminal, &signals).inspect_err(|_| placed.clear())?;
     // What the command was given is wiped with it; see `sys`.
     drop(plan);
+    if options.on_change != OnChange::Restart {
+        // Where nothing is started again the directory is of no use to us, and could not be unmounted below us.
+        let _moved = std::env::set_current_dir("/");
+    }
     let course = Course::new(options.grace, options.settle);
     let mut parent = Parent {
         is_machine: options.vm,
         is_first,
-        is_alone: is_first || getsid(None) == Ok(getpid()),
+        is_alone: is_first || getsid(None) == Ok(getpgrp()),
         terminal,
         job,
         course,
@@ -67,11 +71,17 @@ pub(crate) fn run(
         on_change: options.on_change,
         next: None,
         is_pausing: false,
+        is_let_go: false,
         held: Vec::new(),
     };
     let status = parent.attend();
     parent.clear();
     status
+}
+
+/// Before there is a command: whoever has ended is an orphan, or a child of what became us by `execve`.
+pub(crate) fn bury_the_dead() {
+    let _of_no_command = children::hear(None);
 }
 
 /// All that there is to look after.
@@ -80,8 +90,9 @@ struct Parent<'a> {
     is_machine: bool,
     /// Whether we are PID 1, which the kernel neither stops nor ends by a signal of its own.
     is_first: bool,
-    /// Whether no shell is above us that could let us go on once a key has stopped us. Of such a group the
-    /// kernel says that it is orphaned, and leaves it alone.
+    /// Whether no shell is above us that could let us go on once a key has stopped us: shells make each job
+    /// a group of its own, and we are in that of the session's leader. The kernel says of such a group that
+    /// it is orphaned, and leaves it alone.
     is_alone: bool,
     terminal: Terminal,
     job: Job,
@@ -94,6 +105,8 @@ struct Parent<'a> {
     next: Option<Plan>,
     /// The command was asked to stop until it is let go on, and we with it.
     is_pausing: bool,
+    /// Among the signals that were read last is one to go on.
+    is_let_go: bool,
     /// Signals for a command that is not there yet.
     held: Vec<i32>,
 }
@@ -149,7 +162,9 @@ impl Parent<'_> {
     }
 
     fn pass_signals_on(&mut self) {
-        for signal in self.signals.take() {
+        let came = self.signals.take();
+        self.is_let_go = came.iter().any(|signal| signal.number == libc::SIGCONT);
+        for signal in came {
             let number = signal.number;
             match signals::treatment(number) {
                 Treatment::Reap => self.hear_children(),
@@ -177,6 +192,7 @@ impl Parent<'_> {
             }
             libc::SIGCONT => {
                 self.is_pausing = false;
+                self.is_let_go = false;
                 self.terminal.lend(self.job.leader());
                 self.job.signal_group(libc::SIGCONT);
             }
@@ -223,7 +239,8 @@ impl Parent<'_> {
             self.job.signal_group(libc::SIGCONT);
             return;
         }
-        if self.is_first {
+        // To stop takes the signal to go on out of the queue: signal(7) does not say it, and kernels do it.
+        if self.is_first || self.is_let_go || sys::is_waiting(libc::SIGCONT) {
             return;
         }
         let was_lent = self.terminal.take_back(leader);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::init;
 use crate::signals::Signals;
 
 /// Waits, and hears signals meanwhile if there is somebody who takes them.
@@ -40,10 +41,11 @@ impl<'a> Patience<'a> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let (is_ready, is_signalled) = self.look(awaited, left);
-            if is_signalled
-                && let Some(signal) = self.signals.as_mut().and_then(|signals| signals.asked_to_stop())
-            {
-                return Woken::Stopped(signal);
+            if is_signalled && let Some(signals) = &mut self.signals {
+                init::bury_the_dead();
+                if let Some(signal) = signals.asked_to_stop() {
+                    return Woken::Stopped(signal);
+                }
             }
             if is_ready {
                 return Woken::Ready;

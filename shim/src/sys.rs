@@ -58,6 +58,16 @@ pub(crate) fn block_signals(mask: u64) -> Result<u64, Errno> {
     Errno::result(result).map(|_zero| former)
 }
 
+/// Whether this signal is one of those that wait.
+#[expect(unsafe_code, reason = "a system call")]
+pub(crate) fn is_waiting(signal: c_int) -> bool {
+    let mut waiting = 0_u64;
+    // SAFETY: it is valid for the 8 bytes that the kernel writes: rt_sigpending(2).
+    let result = unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut waiting, size_of::<u64>()) };
+    let bit = 1_u64.rotate_left(signal.unsigned_abs().wrapping_sub(1));
+    result == 0 && waiting & bit != 0
+}
+
 /// A descriptor that tells which of these signals wait; it does not block, and is not inherited.
 #[expect(unsafe_code, reason = "a system call")]
 pub(crate) fn signal_descriptor(mask: u64) -> Result<OwnedFd, Errno> {

@@ -187,6 +187,17 @@ fn limits_priorities_and_rights_are_those_that_were_given() {
     });
 }
 
+/// A file system could not be unmounted for as long as it runs.
+#[test]
+fn the_init_is_in_nobodys_directory() {
+    shown_by(&[Dumb, DumbSingle]).holds(|trial| {
+        let started = trial.start().before("cd /usr/lib").run(SLEEP);
+        let (init, child) = (started.init()?, started.child()?);
+        started.settles(|| same("its own directory", &init.link("cwd")?, &PathBuf::from("/")))?;
+        same("the command's", &child.link("cwd")?, &PathBuf::from("/usr/lib"))
+    });
+}
+
 #[test]
 fn the_command_reads_what_is_typed_to_the_init_and_its_end() {
     shown_by(ALL).holds(|trial| {

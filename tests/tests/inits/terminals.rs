@@ -157,6 +157,23 @@ fn ctrl_z_does_not_stop_for_ever_what_leads_a_session() {
     });
 }
 
+/// The same for a script that leads the session, and waits.
+#[test]
+fn a_key_freezes_no_script_for_good_either() {
+    shown_by(&[Catatonit, CatatonitGroup]).whatever_of(&[DumbSingle]).holds(|trial| {
+        let script = ["setsid", "--ctty", "sh", "-c", "\"$@\"; echo after", "sh"];
+        let (_started, terminal) =
+            trial.start().through(&script).on_a_terminal(&["sh", "-c", "echo running; exec cat"]);
+        terminal.shows("running")?;
+        terminal.press("\x1a");
+        terminal.press("read by cat\n");
+        terminal.shows("read by cat\n")?;
+        terminal.press("\x04");
+        terminal.shows("after")?;
+        Ok(())
+    });
+}
+
 /// A program may put itself into the group of whoever started it.
 #[test]
 fn a_command_that_left_its_group_is_still_reached() {

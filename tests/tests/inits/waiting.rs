@@ -67,6 +67,39 @@ fn a_signal_to_end_that_was_there_from_the_start_ends_it() {
     });
 }
 
+#[test]
+fn who_dies_while_the_daemon_is_slow_is_reaped_at_once() {
+    ours(|trial| {
+        let late = Late::listen(trial);
+        let start = trial.start().socket(&late.socket).before("tail -f /dev/null &");
+        let mut started = start.run(&["sh", "-c", "exit 4"]);
+        late.is_asked()?;
+        let (init, former) = (started.init()?, started.below("tail")?);
+        former.send(9);
+        started.eventually("it is reaped", || init.children().ok()?.is_empty().then_some(()))?;
+        late.answer();
+        started.ends_with(4)
+    });
+}
+
+/// Where nothing can be typed.
+#[test]
+fn a_variable_asks_for_it_as_well_and_is_not_the_commands() {
+    ours(|trial| {
+        let asked = [("MIOSA_EXEC_INIT", "1"), ("MIOSA_EXEC_GRACE", "1")];
+        let mut start = trial.start().without_staying();
+        for (name, value) in asked {
+            start = start.variable(name, value);
+        }
+        let command = "trap 'echo asked' TERM; env | grep MIOSA_EXEC; echo up; while :; do sleep 0.01; done";
+        let mut started = start.run(&["sh", "-c", command]);
+        started.says("up")?;
+        started.init()?.send(15);
+        started.says("asked")?;
+        started.ends_with(137)
+    });
+}
+
 fn tells_of_it(told: &str) -> Result<(), String> {
     same("lines", &told.lines().count(), &1)?;
     so(told.contains("before the command was started"), told)
