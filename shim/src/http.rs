@@ -350,7 +350,7 @@ mod tests {
         let bytes = bytes.to_vec();
         // Refusing an answer early closes our end while the other one still writes.
         let writer = thread::spawn(move || drop(theirs.write_all(&bytes)));
-        let answer = receive(ours, Instant::now() + Duration::from_secs(5));
+        let answer = receive(ours, Instant::now().checked_add(Duration::from_secs(5)).unwrap());
         writer.join().unwrap();
         answer
     }

@@ -22,7 +22,7 @@ fn sh(daemon: &Daemon, options: &[&str], script: &str) -> String {
 
 /// A folder in memory.
 fn memory() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").unwrap()
+    tempfile::tempdir_in("/dev/shm").expect("a folder in memory")
 }
 
 #[test]
