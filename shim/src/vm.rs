@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::reboot::{reboot, set_cad_enabled};
-use nix::unistd::{Pid, getpgid, getpid};
+use nix::unistd::{Pid, getpid};
 
 use crate::failure::Failure;
 use crate::options::Inherited;
@@ -44,8 +44,10 @@ pub(crate) fn live(grace: Duration, start: impl FnOnce() -> Result<i32, Failure>
     Ok(status)
 }
 
-/// The first process of a container has no kernel threads beside it. Its root may well be a file system of
-/// the host, which must not become read-only at the end.
+/// The root of a container may well be a file system of the host, which must not become read-only at the end.
+/// In a process namespace the kernel takes no order for the whole machine (reboot_pid_ns() in
+/// kernel/pid_namespace.c), whoever else is in it, and this one is of use: Ctrl-Alt-Del, with which a monitor
+/// asks a machine to end, becomes a signal to us.
 fn check_that_we_are_first() -> Result<(), Failure> {
     let process = getpid();
     if process != FIRST {
@@ -53,12 +55,10 @@ fn check_that_we_are_first() -> Result<(), Failure> {
             "--vm is for the first process of a virtual machine (init=), and this is process {process}; leave it out, or give --init instead"
         )));
     }
-    if getpgid(Some(KERNEL_THREADS)) != Ok(OF_THE_KERNEL) {
-        return Err(Failure::usage(
-            "--vm is for the first process of a virtual machine, and this is a container; give --init instead",
-        ));
-    }
-    Ok(())
+    set_cad_enabled(false).map_err(|_refused| {
+        let text = "and this is a container; give --init instead";
+        Failure::usage(format_args!("--vm is for the first process of a virtual machine, {text}"))
+    })
 }
 
 /// Makes of what the kernel has just started what programs expect: /proc, /sys, /dev and /run, standard
@@ -70,8 +70,6 @@ fn prepare() {
     if let Err(error) = loopback::bring_up() {
         Failure::own(format_args!("cannot bring the loopback interface up: {}", error.desc())).tell();
     }
-    // Ctrl-Alt-Del, with which a monitor asks a machine to end, becomes a signal to us.
-    let _unsupported = set_cad_enabled(false);
 }
 
 /// Ends all that runs, which has `grace` for it, and the machine. Nobody is there any more who could do
@@ -87,9 +85,6 @@ fn power_off(grace: Duration) {
 const OPTION: &str = "--vm";
 const VARIABLE: &str = "MIOSA_EXEC_VM";
 const FIRST: Pid = Pid::from_raw(1);
-/// The parent of the kernel's own threads is always the second process of a machine.
-const KERNEL_THREADS: Pid = Pid::from_raw(2);
-const OF_THE_KERNEL: Pid = Pid::from_raw(0);
 
 #[cfg(test)]
 mod tests {

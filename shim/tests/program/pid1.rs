@@ -125,6 +125,19 @@ fn without_path_it_still_explains_itself() {
         .fails(127, "no-such-agent is in none of /usr/local/bin:/usr/bin:/bin, and PATH is not set");
 }
 
+/// Whose root may be the host's own. The namespace of users keeps this machine safe from who tests.
+#[test]
+fn the_first_process_of_a_container_is_none_of_a_machine_whoever_else_is_in_it() {
+    let users = &["--user", "--map-root-user", "--mount-proc"][..];
+    let Some(starter) = namespaces(if geteuid().is_root() { users } else { &users[2..] }) else { return };
+    for script in ["exec \"$@\"", "sleep 60 & exec \"$@\""] {
+        Shim::below(&[&starter[..], &["sh", "-c", script, "sh"]].concat(), &program())
+            .args(&["--vm", "--wait=0", "--socket=/nope", "--", "/bin/true"])
+            .run()
+            .fails(125, "--vm is for the first process of a virtual machine, and this is a container");
+    }
+}
+
 fn copy(from: &PathBuf, to: &Path) {
     std::fs::copy(from, to).expect("copy the program");
     open_to_all(to, 0o755);
