@@ -41,7 +41,7 @@ pub(crate) fn run(
     plan: Plan,
     signals: Signals,
     watcher: Option<Watcher<'_>>,
-    mut placed: Placed,
+    placed: Placed,
     options: &Options,
 ) -> Result<i32, Failure> {
     let is_first = getpid() == FIRST_PROCESS;
@@ -50,7 +50,7 @@ pub(crate) fn run(
         let _since = prctl::set_child_subreaper(true);
     }
     let terminal = Terminal::find();
-    let job = Job::start(&plan, terminal, &signals).inspect_err(|_| placed.clear())?;
+    let job = Job::start(&plan, terminal, &signals)?;
     // What the command was given is wiped with it; see `sys`.
     drop(plan);
     if options.on_change != OnChange::Restart {
@@ -74,9 +74,7 @@ pub(crate) fn run(
         is_let_go: false,
         held: Vec::new(),
     };
-    let status = parent.attend();
-    parent.clear();
-    status
+    parent.attend()
 }
 
 /// Before there is a command: whoever has ended is an orphan, or a child of what became us by `execve`.
@@ -305,13 +303,6 @@ impl Parent<'_> {
     fn come_into_force(&mut self) {
         if let Some(watcher) = &mut self.watcher {
             watcher.has_come_into_force();
-        }
-    }
-
-    fn clear(&mut self) {
-        self.placed.clear();
-        if let Some(watcher) = &mut self.watcher {
-            watcher.clear();
         }
     }
 }

@@ -48,6 +48,7 @@ fn start(options: &Options, inherited: &Inherited) -> Result<i32, Failure> {
     let Resolved { resolution, etag } = resolve(options, patience)?;
 
     // 4. Decide: command, directory, environment, and what is delivered elsewhere.
+    // Should it come to nothing, these take away what they have made, the files before their directory.
     let (mut shelf, mut placed) = (Shelf::default(), Placed::default());
     let plan = Plan::of(&resolution, options, inherited, &mut shelf)?;
     drop(resolution);
@@ -57,8 +58,8 @@ fn start(options: &Options, inherited: &Inherited) -> Result<i32, Failure> {
     let Some(signals) = signals else {
         return plan.become_it().map(|never| match never {});
     };
-    let watcher =
-        (options.on_change != OnChange::Ignore).then(|| Watcher::new(options, inherited, &plan, etag, shelf));
+    let watcher = (options.on_change != OnChange::Ignore)
+        .then(|| Watcher::new(options, inherited, &plan, etag, &mut shelf));
     init::run(plan, signals, watcher, placed, options)
 }
 

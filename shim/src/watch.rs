@@ -20,7 +20,7 @@ pub(crate) struct Watcher<'a> {
     daemon: Daemon<'a>,
     options: &'a Options,
     inherited: &'a Inherited,
-    shelf: Shelf,
+    shelf: &'a mut Shelf,
     hasher: RandomState,
     /// What the content is called that was seen last.
     etag: Option<String>,
@@ -49,7 +49,7 @@ impl<'a> Watcher<'a> {
         inherited: &'a Inherited,
         plan: &Plan,
         etag: Option<String>,
-        shelf: Shelf,
+        shelf: &'a mut Shelf,
     ) -> Self {
         let hasher = RandomState::new();
         let mark = plan.mark(&hasher);
@@ -123,11 +123,6 @@ impl<'a> Watcher<'a> {
         self.in_force = self.mark;
     }
 
-    /// Takes away what was made for files that nobody named a place for.
-    pub(crate) fn clear(&mut self) {
-        self.shelf.clear();
-    }
-
     fn take(&mut self, answer: Answer) -> Option<Plan> {
         if answer.status == 304 {
             self.failures = 0;
@@ -149,7 +144,7 @@ impl<'a> Watcher<'a> {
     }
 
     fn plan(&mut self, resolution: &ResolveResponse) -> Option<Plan> {
-        let plan = match Plan::of(resolution, self.options, self.inherited, &mut self.shelf) {
+        let plan = match Plan::of(resolution, self.options, self.inherited, self.shelf) {
             Ok(plan) => plan,
             Err(failure) => {
                 self.tell(failure.text());

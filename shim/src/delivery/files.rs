@@ -1,13 +1,17 @@
 //! Values in files: on file systems that are memory only, and for nobody else to read.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use miosa_injector::model::{EnvName, SecretValue};
-use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{FsType, Statfs, TMPFS_MAGIC, fstatfs, statfs};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::Deliveries;
 use crate::failure::Failure;
@@ -54,10 +58,12 @@ impl Shelf {
         }
         None
     }
+}
 
-    /// Takes the directory away, once the command is gone.
-    pub(crate) fn clear(&mut self) {
-        if let Some(directory) = self.directory.take() {
+/// It is there as long as we need it, whatever comes in between.
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        if let Some(directory) = self.directory.take().filter(|_| !self.is_for_show) {
             // What is not empty holds something that is not ours.
             drop(fs::remove_dir(directory));
         }
@@ -78,54 +84,67 @@ impl Placed {
         self.0.retain(|path| is_wanted(path) || fs::remove_file(path).is_err());
         Ok(())
     }
+}
 
-    /// Takes all of them away.
-    pub(crate) fn clear(&mut self) {
+/// No value outlives who was to have it: the command that we stay with, or one that could not be started.
+impl Drop for Placed {
+    fn drop(&mut self) {
         for path in self.0.drain(..) {
             drop(fs::remove_file(path));
         }
     }
 }
 
-/// Whoever reads meanwhile finds the former value or the new one, whole.
+/// Whoever reads meanwhile finds the former value or the new one, whole. All of it is done in the directory that
+/// was looked at: others may be able to put another one in its place.
 fn put(path: &Path, value: &SecretValue) -> Result<(), Failure> {
     let failed =
         |why: &dyn std::fmt::Display| Failure::own(format_args!("cannot write {}: {why}", path.display()));
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    if directory.is_dir() && !is_memory(directory) {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = open(path.parent().unwrap_or(Path::new("/")), flags, Mode::empty())
+        .map_err(|error| failed(&error.desc()))?;
+    if !fstatfs(&directory).is_ok_and(is_of_memory) {
         let text = "it would be on a disk, where a secret can be found later; mount a tmpfs there";
         return Err(failed(&text));
     }
-    if super::is_over_the_limit(value.expose().len()) {
-        return Err(failed(&super::OVER_THE_LIMIT));
-    }
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}", std::process::id()));
-    let temporary = directory.join(name);
-    let write = || -> io::Result<()> {
-        let mut file = create(&temporary)?;
+    let (temporary, mut file) = create(&directory).map_err(|error| failed(&error.desc()))?;
+    let mut write = || -> io::Result<()> {
         // Whatever the umask took away.
         file.set_permissions(Permissions::from_mode(0o400))?;
         file.write_all(value.expose().as_bytes())?;
-        fs::rename(&temporary, path)
+        let name = path.file_name().unwrap_or_default();
+        Ok(renameat(&directory, temporary.as_str(), &directory, name)?)
     };
     write().map_err(|error| {
-        drop(fs::remove_file(&temporary));
+        let _gone = unlinkat(&directory, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
         failed(&error)
     })
 }
 
-fn create(temporary: &Path) -> io::Result<File> {
-    // What a former process of this number has left.
-    drop(fs::remove_file(temporary));
-    OpenOptions::new().write(true).create_new(true).mode(0o400).open(temporary)
+/// A file under a name that nobody else uses, which may take several tries where others can make files.
+fn create(directory: &OwnedFd) -> Result<(String, File), Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let mut outcome = Err(Errno::EEXIST);
+    for number in 0..MOST_TRIES {
+        let name = format!(".miosa-exec.{}.{number}", std::process::id());
+        // What a former process of this number has left.
+        let _none = unlinkat(directory, name.as_str(), UnlinkatFlags::NoRemoveDir);
+        outcome = openat(directory, name.as_str(), flags, Mode::S_IRUSR).map(|file| (name, file.into()));
+        if outcome.as_ref().err() != Some(&Errno::EEXIST) {
+            break;
+        }
+    }
+    outcome
 }
 
-/// Whether what is written there is written to memory. An overlay is a disk.
+/// Whether what is written there is written to memory.
 fn is_memory(directory: &Path) -> bool {
-    let Ok(path) = std::ffi::CString::new(directory.as_os_str().as_bytes()) else { return false };
-    statfs(path.as_c_str()).is_ok_and(|about| MEMORY.contains(&about.filesystem_type()))
+    statfs(directory).is_ok_and(is_of_memory)
+}
+
+/// An overlay is a disk.
+fn is_of_memory(file_system: Statfs) -> bool {
+    MEMORY.contains(&file_system.filesystem_type())
 }
 
 /// statfs(2) lists them; the second is ramfs.

@@ -45,6 +45,50 @@ fn a_file_holds_the_value_for_its_owner_alone_and_the_environment_says_where() {
 }
 
 #[test]
+fn no_value_outlives_a_command_that_could_not_be_started() {
+    let (daemon, folder) = (holding(&json!({})), memory());
+    let option = |name: &str, file: &str| format!("--file={name}={}", folder.path().join(file).display());
+    let lost = format!("cannot write {}", folder.path().join("none/other").display());
+    for init in [&[][..], &["--init"]] {
+        let shim = || Shim::of(&daemon).args(init).arg(option("KEY", "key"));
+        shim().args(&["--", "/no/such"]).run().fails(127, "/no/such does not exist");
+        shim()
+            .args(&["--cwd=/no/such", "--", "/bin/true"])
+            .run()
+            .fails(125, "cannot change to the directory");
+        shim().arg(option("OTHER", "none/other")).args(&["--", "/bin/true"]).run().fails(125, &lost);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{init:?}");
+    }
+}
+
+#[test]
+fn the_directory_that_was_made_for_files_ends_with_a_command_that_we_stay_with() {
+    let daemon = holding(&json!({"KEY": "file"}));
+    let out =
+        Shim::of(&daemon).args(&["--init", "--", "/bin/sh", "-c", "cat $KEY_FILE; echo; echo $KEY_FILE"]);
+    let told = out.run().prints();
+    let path = Path::new(told.trim_end().rsplit_once('\n').unwrap().1);
+    assert!(told.starts_with("hunter2\n'x'\n") && path.ends_with("KEY"), "{told}");
+    assert!(!path.parent().unwrap().exists(), "{told}");
+}
+
+#[test]
+fn who_takes_the_name_of_a_file_that_is_being_written_gets_nothing_and_stops_nothing() {
+    let (daemon, folder) = (holding(&json!({})), memory());
+    // A directory is not taken away, as the file of another user is not where only owners may.
+    let script =
+        "cd $FOLDER && mkdir .miosa-exec.$$.0 && ln -s theirs .miosa-exec.$$.1 && exec \"$0\" \"$@\"";
+    let shim = Shim::below(&["/bin/sh", "-c", script], &crate::shim::program())
+        .configured(|command| _ = command.env("FOLDER", folder.path()));
+    let option = format!("--file=KEY={}", folder.path().join("key").display());
+    let out =
+        shim.arg("--socket").arg(daemon.socket()).args(&[&option, "--", "/bin/sh", "-c", "ls -A; cat key"]);
+    let printed = out.run().prints();
+    let names: Vec<&str> = printed.lines().collect();
+    assert!(names[0].ends_with(".0") && names[1..] == ["key", "hunter2", "'x'"], "{printed}");
+}
+
+#[test]
 fn no_secret_is_written_to_a_disk() {
     let daemon = holding(&json!({}));
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
