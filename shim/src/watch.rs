@@ -29,6 +29,8 @@ pub(crate) struct Watcher<'a> {
     /// What that came to which the command was started with, or told of.
     in_force: u64,
     state: State,
+    /// When it was asked last.
+    asked: Instant,
     /// How often in a row nothing was learnt.
     failures: u32,
     /// What was told last, so that it is not told again and again.
@@ -53,7 +55,7 @@ impl<'a> Watcher<'a> {
     ) -> Self {
         let hasher = RandomState::new();
         let mark = plan.mark(&hasher);
-        let state = State::Resting(Instant::now());
+        let now = Instant::now();
         Self {
             daemon: Daemon::of(options),
             options,
@@ -63,7 +65,8 @@ impl<'a> Watcher<'a> {
             etag,
             mark,
             in_force: mark,
-            state,
+            state: State::Resting(now),
+            asked: now,
             failures: 0,
             told: String::new(),
         }
@@ -97,18 +100,19 @@ impl<'a> Watcher<'a> {
             // The daemon answers in time, if there is one: a host that was asleep has left us alone.
             State::Asking(..) if is_late => {
                 self.failures = self.failures.saturating_add(1);
-                self.state = State::Resting(self.later());
+                self.state = State::Resting(self.after_a_pause());
                 None
             }
-            State::Resting(_) if is_late => match self.daemon.watch(self.etag.as_deref()) {
-                Ok(exchange) => {
-                    let now = Instant::now();
-                    let deadline = now.checked_add(LONGEST_ANSWER).unwrap_or(now);
-                    self.state = State::Asking(Box::new(exchange), deadline);
-                    None
+            State::Resting(_) if is_late => {
+                self.asked = Instant::now();
+                match self.daemon.watch(self.etag.as_deref()) {
+                    Ok(exchange) => {
+                        self.state = State::Asking(Box::new(exchange), later(self.asked, LONGEST_ANSWER));
+                        None
+                    }
+                    Err(trouble) => self.rest(&trouble),
                 }
-                Err(trouble) => self.rest(&trouble),
-            },
+            }
             State::Asking(..) | State::Resting(_) => None,
         }
     }
@@ -126,7 +130,7 @@ impl<'a> Watcher<'a> {
     fn take(&mut self, answer: Answer) -> Option<Plan> {
         if answer.status == 304 {
             self.failures = 0;
-            self.state = State::Resting(Instant::now());
+            self.state = State::Resting(later(self.asked, SHORTEST_ROUND));
             return None;
         }
         let resolved = self.daemon.judge(answer).and_then(|answer| self.daemon.resolved(answer));
@@ -136,9 +140,8 @@ impl<'a> Watcher<'a> {
         };
         self.failures = 0;
         // A daemon that names no content would answer at once again.
-        let pause = if etag.is_some() { Duration::ZERO } else { LONGEST_PAUSE };
-        let now = Instant::now();
-        self.state = State::Resting(now.checked_add(pause).unwrap_or(now));
+        let round = if etag.is_some() { SHORTEST_ROUND } else { LONGEST_PAUSE };
+        self.state = State::Resting(later(self.asked, round));
         self.etag = etag;
         self.plan(&resolution)
     }
@@ -159,7 +162,7 @@ impl<'a> Watcher<'a> {
     /// Asks again later; what is of use to somebody is told.
     fn rest(&mut self, trouble: &Trouble) -> Option<Plan> {
         self.failures = self.failures.saturating_add(1);
-        self.state = State::Resting(self.later());
+        self.state = State::Resting(self.after_a_pause());
         // A daemon that restarts is nobody's business.
         if self.failures > TOLERATED || matches!(trouble, Trouble::Lasting(_)) {
             self.tell(trouble.text());
@@ -176,17 +179,23 @@ impl<'a> Watcher<'a> {
 
     /// A moment within a time that doubles with each failure, so that those who wait for the same daemon do
     /// not come back together.
-    fn later(&self) -> Instant {
+    fn after_a_pause(&self) -> Instant {
         let most = FIRST_PAUSE.saturating_mul(1 << self.failures.min(6)).min(LONGEST_PAUSE);
         let now = Instant::now();
         let random = self.hasher.hash_one((self.failures, now));
         let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX).max(1);
-        now.checked_add(Duration::from_millis(random.checked_rem(most).unwrap_or_default())).unwrap_or(now)
+        later(now, Duration::from_millis(random.checked_rem(most).unwrap_or_default()))
     }
+}
+
+fn later(start: Instant, time: Duration) -> Instant {
+    start.checked_add(time).unwrap_or(start)
 }
 
 /// Longer than the daemon makes anybody wait.
 const LONGEST_ANSWER: Duration = Duration::from_secs(90);
+/// From one question to the next: who answers all of them at once keeps neither of us busy.
+const SHORTEST_ROUND: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// So many failures in a row take some ten seconds.

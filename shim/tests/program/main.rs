@@ -13,3 +13,4 @@ mod printing;
 mod shim;
 mod shipped;
 mod waiting;
+mod watching;

@@ -1,0 +1,32 @@
+//! Staying with a command while its daemon is watched, when the daemon is none of ours, or is out of order.
+
+use serde_json::json;
+
+use crate::daemon::{Daemon, resolution, say};
+use crate::shim::Shim;
+
+/// An answer that is called `tag`.
+fn tagged(status: u16, tag: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status} x\r\netag: \"{tag}\"\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+#[test]
+fn a_daemon_that_answers_at_once_for_ever_keeps_nobody_busy() {
+    let body = |value: &str| resolution(json!({"env": {"KEY": value}})).to_string();
+    let same = tagged(200, "a", &body("1"));
+    let unchanged = vec![same.clone(), tagged(304, "a", "")];
+    let alternating = vec![same.clone(), tagged(200, "b", &body("2"))];
+    for answers in [vec![same], unchanged, alternating] {
+        let daemon = Daemon::new(move |count, connection| {
+            // The first tells what to start with; a turn of the others follows, from the last on.
+            let answer =
+                if count == 0 { answers.first() } else { answers.iter().rev().cycle().nth(count - 1) };
+            say(connection, answer.expect("an answer"));
+        });
+        let out = Shim::of(&daemon).args(&["--on-change=restart", "--settle=60", "--", "/bin/sleep", "2"]);
+        assert_eq!(out.run().prints(), "");
+        let questions = daemon.requests().len();
+        assert!((2..50).contains(&questions), "{questions} questions in some two seconds");
+    }
+}
