@@ -15,7 +15,7 @@ mod course;
 mod job;
 mod terminal;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -56,6 +56,8 @@ pub(crate) fn run(
     if options.on_change != OnChange::Restart {
         // Where nothing is started again the directory is of no use to us, and could not be unmounted below us.
         let _moved = std::env::set_current_dir("/");
+        // Nor are the descriptors that were meant for the command. Nobody has asked the daemon again yet.
+        sys::close_inherited(signals.descriptor().as_raw_fd());
     }
     let course = Course::new(options.grace, options.settle);
     let mut parent = Parent {

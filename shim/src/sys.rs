@@ -224,6 +224,9 @@ fn end_without_memory() -> ! {
     unsafe { libc::_exit(125) }
 }
 
+/// After the standard ones.
+const FIRST_OTHER: RawFd = 3;
+
 const NO_MEMORY: &[u8] =
     b"miosa-exec: out of memory; is a limit too low (ulimit -v, memory.max of the cgroup)?\n";
 
@@ -235,6 +238,21 @@ pub(crate) fn is_inherited(number: RawFd) -> bool {
     let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
     fcntl(descriptor, FcntlArg::F_GETFD)
         .is_ok_and(|flags| !FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC))
+}
+
+/// Closes all descriptors that came with us but the standard ones, once the command has its own copies: who is
+/// at the other end of one is to hear when the command closes it. `own` is the only one of ours.
+#[expect(unsafe_code, reason = "a system call")]
+pub(crate) fn close_inherited(own: RawFd) {
+    let close = |first: RawFd, last: RawFd| {
+        // SAFETY: nobody here owns a descriptor in these ranges, which end where ours begins.
+        let _since_linux_5_9 = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    };
+    let after = own.saturating_add(1);
+    if own > FIRST_OTHER {
+        close(FIRST_OTHER, own.saturating_sub(1));
+    }
+    close(after.max(FIRST_OTHER), RawFd::MAX);
 }
 
 /// Gives a descriptor this number, and leaves it open for the command.

@@ -25,6 +25,20 @@ fn the_command_has_the_descriptors_that_were_given_and_no_other() {
 }
 
 #[test]
+fn a_descriptor_that_was_given_is_the_commands_alone() {
+    shown_by(&[Catatonit, CatatonitGroup]).holds(|trial| {
+        let started = trial.start().before("exec 7</etc/passwd 9>/dev/null 8</usr").run(SLEEP);
+        let (init, child) = (started.init()?, started.child()?);
+        started.settles(|| {
+            let (its, commands) = (init.descriptors()?, given(child)?);
+            so([7, 8, 9].iter().all(|fd| commands.contains_key(fd)), format!("the command has {commands:?}"))?;
+            let kept = [7, 8, 9].iter().any(|fd| its.get(fd) == commands.get(fd));
+            so(!kept, format!("the init has {its:?}"))
+        })
+    });
+}
+
+#[test]
 fn an_input_that_was_closed_is_closed_or_empty() {
     let inits = &[Dumb, DumbSingle, Catatonit, CatatonitGroup];
     shown_by(inits).holds(|trial| {
