@@ -8,7 +8,7 @@ use std::path::Path;
 
 use miosa_injector::model::MAX_ENTRY_BYTES;
 use nix::errno::Errno;
-use nix::unistd::execve;
+use nix::unistd::{AccessFlags, access, execve};
 
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -32,6 +32,25 @@ pub(crate) fn become_command(command: &[CString], environment: &Environment) -> 
             break;
         }
         refused.get_or_insert((path, error));
+    }
+    Err(match refused {
+        Some((path, error)) => explain(&path, error, command, environment),
+        None => not_found(program, environment),
+    })
+}
+
+/// As [`become_command`] in this directory, as far as it can be told without running anything.
+pub(crate) fn check(command: &[CString], environment: &Environment, directory: &Path) -> Result<(), Failure> {
+    let Some(program) = command.first() else { return Ok(()) };
+    let mut refused = None;
+    for path in candidates(program, environment) {
+        let file = directory.join(OsStr::from_bytes(path.to_bytes()));
+        match access(&file, AccessFlags::X_OK) {
+            Ok(()) if !file.is_dir() => return Ok(()),
+            Ok(()) => refused = refused.or(Some((path, Errno::EACCES))),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+            Err(error) => refused = refused.or(Some((path, error))),
+        }
     }
     Err(match refused {
         Some((path, error)) => explain(&path, error, command, environment),

@@ -1,11 +1,14 @@
 //! Which command is started, and in which directory.
 
 use std::ffi::CString;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use miosa_injector::command;
 use miosa_injector::protocol::ResolveResponse;
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 
 use crate::failure::Failure;
 use crate::options::Options;
@@ -48,6 +51,16 @@ impl Directory {
     pub(crate) fn is_a_value(&self) -> bool {
         self.origin == Origin::Variable
     }
+
+    fn refused(&self, error: &io::Error) -> Failure {
+        let path = self.path.display();
+        Failure::own(match self.origin {
+            Origin::Typed => format!("cannot change to the directory {path} (from --cwd): {error}"),
+            Origin::Run => format!("cannot change to the directory {path} (from the run's cwd): {error}"),
+            // Not the path: it is the value of a variable.
+            Origin::Variable => format!("cannot change to the directory that {CWD_VARIABLE} names: {error}"),
+        })
+    }
 }
 
 /// The directory, if anybody named one.
@@ -67,16 +80,16 @@ pub(crate) fn directory(options: &Options, resolution: &ResolveResponse) -> Opti
 
 /// Goes there; without one we stay where we are.
 pub(crate) fn enter(directory: Option<&Directory>) -> Result<(), Failure> {
-    let Some(Directory { path, origin }) = directory else { return Ok(()) };
-    std::env::set_current_dir(path).map_err(|error| {
-        let path = path.display();
-        Failure::own(match origin {
-            Origin::Typed => format!("cannot change to the directory {path} (from --cwd): {error}"),
-            Origin::Run => format!("cannot change to the directory {path} (from the run's cwd): {error}"),
-            // Not the path: it is the value of a variable.
-            Origin::Variable => format!("cannot change to the directory that {CWD_VARIABLE} names: {error}"),
-        })
-    })
+    let Some(directory) = directory else { return Ok(()) };
+    std::env::set_current_dir(&directory.path).map_err(|error| directory.refused(&error))
+}
+
+/// As [`enter`], without going there.
+pub(crate) fn check(directory: Option<&Directory>) -> Result<(), Failure> {
+    let Some(directory) = directory else { return Ok(()) };
+    let is_open = access(&directory.path, AccessFlags::X_OK);
+    let is_directory = if directory.path.is_dir() { Ok(()) } else { Err(Errno::ENOTDIR) };
+    is_open.and(is_directory).map_err(|error| directory.refused(&error.into()))
 }
 
 fn resolved(resolution: &ResolveResponse) -> Result<&[String], Failure> {

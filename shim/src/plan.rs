@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::path::Path;
 
 use miosa_injector::protocol::ResolveResponse;
 
@@ -34,6 +35,15 @@ impl Plan {
         let directory = launch::directory(options, resolution);
         let (environment, deliveries) = environment(resolution, options, inherited, shelf)?;
         Ok(Self { command, directory, environment, deliveries })
+    }
+
+    /// What would keep the command from being started, as far as it can be told beforehand: while another one
+    /// runs, which is not to be ended in vain.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let directory = self.directory.as_ref();
+        launch::check(directory)?;
+        let directory = directory.map_or(Path::new("."), |directory| directory.path.as_path());
+        exec::check(&self.command, &self.environment, directory)
     }
 
     /// Puts the files there that the command is to find.

@@ -12,7 +12,7 @@ use crate::daemon::{Daemon, Resolved};
 use crate::delivery::Shelf;
 use crate::failure::Failure;
 use crate::http::{Answer, Exchange, Trouble};
-use crate::options::{Inherited, Options};
+use crate::options::{Inherited, OnChange, Options};
 use crate::plan::Plan;
 
 /// Who watches on behalf of the supervisor.
@@ -147,13 +147,16 @@ impl<'a> Watcher<'a> {
     }
 
     fn plan(&mut self, resolution: &ResolveResponse) -> Option<Plan> {
-        let plan = match Plan::of(resolution, self.options, self.inherited, self.shelf) {
-            Ok(plan) => plan,
-            Err(failure) => {
-                self.tell(failure.text());
-                return None;
-            }
-        };
+        let plan = Plan::of(resolution, self.options, self.inherited, self.shelf);
+        let is_to_start = self.options.on_change == OnChange::Restart;
+        let plan =
+            match plan.and_then(|plan| if is_to_start { plan.check().map(|()| plan) } else { Ok(plan) }) {
+                Ok(plan) => plan,
+                Err(failure) => {
+                    self.tell(failure.text());
+                    return None;
+                }
+            };
         self.told.clear();
         let mark = plan.mark(&self.hasher);
         (std::mem::replace(&mut self.mark, mark) != mark).then_some(plan)

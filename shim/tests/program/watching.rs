@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::daemon::{Daemon, resolution, say};
-use crate::shim::Shim;
+use crate::daemon::{Daemon, resolution, say, wait_for_the_end};
+use crate::shim::{PATH, Shim};
 
 /// An answer that is called `tag`.
 fn tagged(status: u16, tag: &str, body: &str) -> Vec<u8> {
@@ -28,5 +28,34 @@ fn a_daemon_that_answers_at_once_for_ever_keeps_nobody_busy() {
         assert_eq!(out.run().prints(), "");
         let questions = daemon.requests().len();
         assert!((2..50).contains(&questions), "{questions} questions in some two seconds");
+    }
+}
+
+#[test]
+fn a_command_is_not_ended_for_one_that_could_not_be_started() {
+    for (change, why) in [
+        (
+            json!({"cwd": "/no/such"}),
+            "cannot change to the directory that MIOSA_AGENT_CWD names: No such file",
+        ),
+        (
+            json!({"cwd": "/bin/sh"}),
+            "cannot change to the directory that MIOSA_AGENT_CWD names: Not a directory",
+        ),
+        (json!({"env": {"PATH": "/no/such"}}), "sh is in no directory of PATH"),
+    ] {
+        let changed = tagged(200, "b", &resolution(change).to_string());
+        let daemon = Daemon::new(move |count, connection| match count {
+            0 => say(connection, &tagged(200, "a", &resolution(json!({"env": {"PATH": PATH}})).to_string())),
+            1 => say(connection, &changed),
+            _ => wait_for_the_end(connection),
+        });
+        let script = "echo started; trap 'echo ended; exit' TERM; sleep 2";
+        let out =
+            Shim::of(&daemon).args(&["--on-change=restart", "--settle=0", "--", "sh", "-c", script]).run();
+        assert_eq!((out.status, out.stdout.as_slice()), (Some(0), b"started\n".as_slice()), "{}", out.stderr);
+        assert!(out.stderr.starts_with(&format!("miosa-exec: {why}")), "{}", out.stderr);
+        assert!(out.stderr.ends_with("; the command runs on as it was started\n"), "{}", out.stderr);
+        assert_eq!(out.stderr.lines().count(), 1, "{}", out.stderr);
     }
 }
