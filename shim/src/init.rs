@@ -56,7 +56,10 @@ pub(crate) fn run(
     if options.on_change != OnChange::Restart {
         // Where nothing is started again the directory is of no use to us, and could not be unmounted below us.
         let _moved = std::env::set_current_dir("/");
-        // Nor are the descriptors that were meant for the command. Nobody has asked the daemon again yet.
+    }
+    if watcher.is_none() {
+        // Nor are the descriptors that were meant for the command; another plan would count them again, to find
+        // numbers that are free, and has to come to the same.
         sys::close_inherited(signals.descriptor().as_raw_fd());
     }
     let course = Course::new(options.grace, options.settle);

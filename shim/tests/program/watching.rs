@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::daemon::{Daemon, resolution, say, wait_for_the_end};
-use crate::shim::{PATH, Shim};
+use crate::shim::{PATH, Shim, program};
 
 /// An answer that is called `tag`.
 fn tagged(status: u16, tag: &str, body: &str) -> Vec<u8> {
@@ -58,4 +58,23 @@ fn a_command_is_not_ended_for_one_that_could_not_be_started() {
         assert!(out.stderr.ends_with("; the command runs on as it was started\n"), "{}", out.stderr);
         assert_eq!(out.stderr.lines().count(), 1, "{}", out.stderr);
     }
+}
+
+#[test]
+fn a_change_of_the_version_alone_is_none_though_descriptors_were_inherited() {
+    let of = |version: &str| {
+        let env = json!({"KEY": "value", "PATH": PATH, "MIOSA_SNAPSHOT_VERSION": version});
+        resolution(json!({"env": env, "delivery": {"KEY": "fd"}})).to_string()
+    };
+    let daemon = Daemon::new(move |count, connection| match count {
+        0 => say(connection, &tagged(200, "a", &of("7"))),
+        1 => say(connection, &tagged(200, "b", &of("8"))),
+        _ => wait_for_the_end(connection),
+    });
+    let starter = ["sh", "-c", "exec 3</dev/null; exec \"$@\"", "sh"];
+    let script = "echo $KEY_FD; trap 'echo told' USR1; sleep 1; sleep 1";
+    let shim = Shim::below(&starter, &program()).arg("--socket").arg(daemon.socket());
+    let out = shim.args(&["--on-change=signal=USR1", "--settle=0", "--", "sh", "-c", script]).run();
+    assert_eq!(out.prints(), "4\n");
+    assert!(daemon.requests().len() > 2, "it was told of the change");
 }
