@@ -78,6 +78,8 @@ struct Inner {
     asked: Mutex<BTreeSet<HostId>>,
     /// Records that the log says can't be read: once is enough.
     told: Mutex<BTreeSet<String>>,
+    /// Hosts that the log says are sent less than there is: once is enough.
+    reduced: Mutex<BTreeSet<HostId>>,
     nudge: Notify,
 }
 
@@ -148,6 +150,7 @@ impl Publisher {
             dealt_with: AtomicU64::new(0),
             asked: Mutex::default(),
             told: Mutex::default(),
+            reduced: Mutex::default(),
             nudge: Notify::new(),
         })))
     }

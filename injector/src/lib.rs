@@ -22,7 +22,7 @@ mod state;
 mod touched;
 
 pub use answer::{Answer, Moving};
-pub use payload::{Change, Deleted, PayloadError, Record};
+pub use payload::{Change, Deleted, PayloadError, Record, Understands};
 pub use resolve::{MAX_ENV_BYTES, Resolution, ResolveError, resolve};
 pub use state::{Records, State, StateError};
 pub use touched::Touched;

@@ -2,6 +2,7 @@
 //! bytes are sealed, signed or ordered.
 
 mod record;
+mod understands;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 pub use record::Record;
+pub use understands::Understands;
 
 use crate::json::{Object, object};
 use crate::model::{

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use miosa_injector::model::{
     Deliver, Profile, ProfileId, Resource, ResourceId, Run, Scope, SecretValue, Target, TenantId, Variable,
 };
-use miosa_injector::{Records, State, StateError};
+use miosa_injector::{Records, State, StateError, Understands};
 
 use miosa_snapshot::HostId;
 
@@ -138,11 +138,13 @@ impl Needed {
     }
 }
 
-/// The state of a host that has all these resources and no others.
-pub(crate) fn state_of(contents: Contents) -> Result<State, StateError> {
+/// The state of a host that has all these resources and no others, and knows this.
+pub(crate) fn state_of(contents: Contents, understands: Understands) -> Result<State, StateError> {
     let (shelves, resources) = Shelves::new(contents);
     let resources: Vec<_> = resources.into_values().flatten().collect();
-    State::new(shelves.needed_for(&resources).records)
+    let mut records = shelves.needed_for(&resources).records;
+    understands.reduce(&mut records);
+    State::new(records)
 }
 
 impl Shelf {

@@ -90,7 +90,10 @@ impl Publisher {
         let signer = self.0.sealer.signer_of_now(&self.0.store).await?;
         let is_current = |host: &HostToServe| {
             let newest = host.newest.as_ref().filter(|_| want == Want::Changes);
-            newest.is_some_and(|newest| signer.is_current(newest) && newest.positions == host.positions)
+            newest.is_some_and(|newest| {
+                let is_put_right = newest.understands == host.understands;
+                signer.is_current(newest) && is_put_right && newest.positions == host.positions
+            })
         };
         let mut slices = self.0.store.slices(hosts, changed, is_current).await?;
         let number = |tenant: &String| slices.numbers.get(tenant).map(|number| (tenant.clone(), *number));
@@ -127,6 +130,22 @@ impl Publisher {
         let (shelves, resources) = Shelves::new(contents);
         let round = Round { publisher: self.clone(), want, signer, shelves, resources, changed };
         Arc::new(round).run(behind).await
+    }
+
+    /// Says, once for each host, what is left out of its state because it does not know it.
+    fn tell_of_reduced(&self, host: &HostId, reduced: &[&str]) {
+        let mut told = self.0.reduced.lock().unwrap_or_else(PoisonError::into_inner);
+        if reduced.is_empty() {
+            told.remove(host);
+        } else if told.insert(host.clone()) {
+            let left_out = reduced.join(",");
+            tracing::warn!(
+                event = "host_too_old",
+                host_id = %host,
+                left_out,
+                "the miosad of a host does not know something that tenants use there, and is sent their state without; upgrade it"
+            );
+        }
     }
 }
 
@@ -265,7 +284,8 @@ impl Round {
         let mut resources = self.resources.get(&host.id).map_or(Cow::Borrowed(&[][..]), Cow::from);
         let mut left_out = Missing::new();
         loop {
-            let Needed { records, mut missing } = self.shelves.needed_on(&host.id, &resources);
+            let Needed { mut records, mut missing } = self.shelves.needed_on(&host.id, &resources);
+            let reduced = host.understands.reduce(&mut records);
             missing.extend(left_out.clone());
             host.positions.retain(|tenant, _| !missing.contains_key(tenant));
             let looked = match self.check_scope(&host, &resources) {
@@ -280,6 +300,7 @@ impl Round {
                 left_out.insert(tenant.to_string(), BTreeSet::from([why]));
                 continue;
             }
+            self.publisher.tell_of_reduced(&host.id, &reduced);
             return Seen { host, looked, missing };
         }
     }
@@ -369,6 +390,7 @@ impl Sealing<'_> {
             issued_at: Millis::from_unsigned(times.issued_at),
             expires_at: Millis::from_unsigned(times.expires_at),
             trust: round.signer.trust,
+            understands: host.understands,
         };
         Ok(NewUpdate { host_id: host.id.clone(), issued, envelope })
     }

@@ -151,6 +151,7 @@ mod tests {
             issued_at: Millis(0),
             expires_at: Millis(0),
             trust: 1,
+            understands: Default::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
+use miosa_injector::Understands;
 use miosa_snapshot::{Digest, HostId, HostPublicKey, SealError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -69,6 +70,8 @@ pub(crate) struct Told {
     pub(crate) held: Option<Holding>,
     /// The version of the trust document that it holds.
     pub(crate) trust: Option<u64>,
+    /// What it knows.
+    pub(crate) understands: Understands,
 }
 
 /// What the host has, as far as can be known here.
@@ -96,7 +99,7 @@ impl Publisher {
     /// Opens the stream of a host that says what it holds. It ends when the client goes away, when
     /// the host opens another one or is revoked, or when `ending` turns true.
     pub(crate) fn open_stream(&self, host: Enrolled, told: Told, ending: watch::Receiver<bool>) -> Lines {
-        let Told { held, trust } = told;
+        let Told { held, trust, .. } = told;
         let (lines, body) = mpsc::channel(1);
         let now = Instant::now();
         let stream = Stream {

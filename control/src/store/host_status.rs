@@ -1,6 +1,7 @@
 //! How hosts are: what they say about themselves, beside what was issued to them. Reports of hosts are
 //! nobody's change of anything, so they go past audit and change numbers.
 
+use miosa_injector::Understands;
 use miosa_snapshot::{Digest, HostId};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -58,6 +59,8 @@ pub(crate) struct HostStatus {
     newest_trust: u64,
     /// It held less than it once did.
     pub(crate) regressed: Option<Regressed>,
+    /// What it said that it knows when it opened its stream.
+    pub(crate) understands: Understands,
 }
 
 impl HostStatus {
@@ -86,7 +89,8 @@ impl Store {
             "SELECT hosts.id, name, agent, created_at, enrolled_at, revoked_at, last_seen_at, reported_epoch,
                     reported_version, reported_digest, error_code, error_message, error_at, newest.epoch,
                     newest.version, newest.issued_at, reported_trust, regressions, regressed_at, regressed_from,
-                    regressed_to, (SELECT MAX(version) FROM trust_documents) AS newest_trust
+                    regressed_to, hosts.understands,
+                    (SELECT MAX(version) FROM trust_documents) AS newest_trust
              FROM hosts LEFT JOIN host_updates AS newest ON newest.host_id = hosts.id
              WHERE hosts.id = $1",
         )
@@ -104,7 +108,8 @@ impl Store {
             "SELECT hosts.id, name, agent, created_at, enrolled_at, revoked_at, last_seen_at, reported_epoch,
                     reported_version, reported_digest, error_code, error_message, error_at, newest.epoch,
                     newest.version, newest.issued_at, reported_trust, regressions, regressed_at, regressed_from,
-                    regressed_to, (SELECT MAX(version) FROM trust_documents) AS newest_trust
+                    regressed_to, hosts.understands,
+                    (SELECT MAX(version) FROM trust_documents) AS newest_trust
              FROM hosts LEFT JOIN host_updates AS newest ON newest.host_id = hosts.id
              WHERE (created_at, hosts.id) > ($1, $2)
              ORDER BY created_at, hosts.id LIMIT $3",
@@ -189,6 +194,7 @@ fn read(row: &AnyRow) -> Result<HostStatus, StoreError> {
         trust: counted("reported_trust")?,
         newest_trust: counter(row.try_get("newest_trust").doing(DOING)?)?,
         regressed: read_regressed(row)?,
+        understands: Understands::read(row.try_get("understands").doing(DOING)?),
     })
 }
 

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use miosa_injector::Understands;
 use miosa_injector::model::{
     Profile, ProfileId, ProjectId, Resource, ResourceId, Run, Scope, Target, TenantId, Variable, WorkspaceId,
 };
@@ -39,6 +40,8 @@ pub(crate) struct HostToServe {
     pub(crate) newest: Option<Issued>,
     /// What its next update will include.
     pub(crate) positions: Positions,
+    /// What it said that it knows.
+    pub(crate) understands: Understands,
 }
 
 /// One moment of several hosts, values still sealed.
@@ -149,13 +152,14 @@ impl Store {
         Ok(slices)
     }
 
-    /// Reads what one resource needs, and the version of its host's newest update; `None` when there
-    /// is no such resource.
+    /// Reads what one resource needs, and of its host the version of the newest update and what it knows;
+    /// `None` when there is no such resource.
     pub(crate) async fn slice_of_resource(
         &self,
         id: &ResourceId,
         now: Millis,
-    ) -> Result<Option<(Slices, u64)>, StoreError> {
+    ) -> Result<Option<(Slices, u64, Understands)>, StoreError> {
+        const OF_HOST: &str = "read the version of a host";
         let mut read = self.read().await?;
         let mut slices = Slices::default();
         let row = sqlx::query(
@@ -180,15 +184,19 @@ impl Store {
         .await
         .doing("read the runs of a resource")?;
         rows.iter().try_for_each(|row| slices.take_run(row))?;
-        let version: Option<i64> = sqlx::query_scalar(
-            "SELECT MAX(version) FROM host_updates WHERE host_id = (SELECT host_id FROM resources WHERE id = $1)",
+        let host = sqlx::query(
+            "SELECT newest.version, hosts.understands
+             FROM hosts LEFT JOIN host_updates AS newest ON newest.host_id = hosts.id
+             WHERE hosts.id = (SELECT host_id FROM resources WHERE id = $1)",
         )
         .bind(id.as_str())
         .fetch_one(&mut *read)
         .await
-        .doing("read the version of a host")?;
+        .doing(OF_HOST)?;
+        let version: Option<i64> = host.try_get("version").doing(OF_HOST)?;
+        let understands = Understands::read(host.try_get("understands").doing(OF_HOST)?);
         self.fill(read, &mut slices).await?;
-        Ok(Some((slices, counter(version.unwrap_or_default())?)))
+        Ok(Some((slices, counter(version.unwrap_or_default())?, understands)))
     }
 
     /// Reads what the resources and runs need of their tenants, ends the read, and finds the keys.
@@ -380,7 +388,7 @@ async fn hosts_to_serve(read: &mut Read, hosts: &[HostId]) -> Result<Vec<HostToS
         format!(
             "SELECT hosts.id, hosts.public_key, hosts.revoked_at, hosts.beat_at, newest.epoch, newest.version,
                     newest.digest, newest.increment, newest.content, newest.positions, newest.issued_at,
-                    newest.expires_at, newest.trust
+                    newest.expires_at, newest.trust, newest.understands AS made_for, hosts.understands
              FROM hosts LEFT JOIN host_updates AS newest ON newest.host_id = hosts.id
              WHERE hosts.id IN ({list})"
         )
@@ -400,6 +408,7 @@ fn read_host(row: &AnyRow) -> Result<HostToServe, StoreError> {
         beat_at: Millis(row.try_get("beat_at").doing(DOING)?),
         newest: has_update.then(|| read_issued(row)).transpose()?,
         positions: Positions::new(),
+        understands: Understands::read(row.try_get("understands").doing(DOING)?),
     })
 }
 

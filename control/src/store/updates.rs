@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use miosa_injector::Understands;
 use miosa_snapshot::{Digest, HostId};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
@@ -32,6 +33,8 @@ pub(crate) struct Issued {
     pub(crate) expires_at: Millis,
     /// The version of the trust document that it was signed under.
     pub(crate) trust: u64,
+    /// What the host knew that it was made for.
+    pub(crate) understands: Understands,
 }
 
 /// An update to be stored.
@@ -75,17 +78,17 @@ impl Store {
         for updates in updates.chunks(MAX_ROWS) {
             let text = format!(
                 "INSERT INTO host_updates (host_id, epoch, version, digest, increment, content, positions,
-                                           envelope, issued_at, expires_at, trust)
+                                           envelope, issued_at, expires_at, trust, understands)
                  VALUES {}
                  ON CONFLICT (host_id) DO UPDATE
                  SET epoch = excluded.epoch, version = excluded.version, digest = excluded.digest,
                      increment = excluded.increment, content = excluded.content,
                      positions = excluded.positions, envelope = excluded.envelope,
                      issued_at = excluded.issued_at, expires_at = excluded.expires_at,
-                     trust = excluded.trust
+                     trust = excluded.trust, understands = excluded.understands
                  WHERE host_updates.version < excluded.version
                  RETURNING host_id",
-                value_rows(updates.len(), 11)
+                value_rows(updates.len(), 12)
             );
             let mut query = sqlx::query_scalar(AssertSqlSafe(text)).persistent(updates.len() == 1);
             for NewUpdate { host_id, issued, envelope } in updates {
@@ -101,7 +104,8 @@ impl Store {
                     .bind(envelope.as_slice())
                     .bind(issued.issued_at.0)
                     .bind(issued.expires_at.0)
-                    .bind(column(issued.trust));
+                    .bind(column(issued.trust))
+                    .bind(issued.understands.to_string());
             }
             let hosts: Vec<String> = query.fetch_all(self.writer()).await.doing(DOING)?;
             for host in hosts {
@@ -118,8 +122,8 @@ impl Store {
         let NewUpdate { host_id, issued, envelope } = update;
         let updated = sqlx::query(
             "UPDATE host_updates SET digest = $1, increment = $2, envelope = $3, positions = $4, issued_at = $5,
-                    expires_at = $6, trust = $7
-             WHERE host_id = $8 AND epoch = $9 AND version = $10 AND digest = $11",
+                    expires_at = $6, trust = $7, understands = $8
+             WHERE host_id = $9 AND epoch = $10 AND version = $11 AND digest = $12",
         )
         .bind(issued.digest.as_bytes().as_slice())
         .bind(&[][..])
@@ -128,6 +132,7 @@ impl Store {
         .bind(issued.issued_at.0)
         .bind(issued.expires_at.0)
         .bind(column(issued.trust))
+        .bind(issued.understands.to_string())
         .bind(host_id.as_str())
         .bind(column(issued.epoch))
         .bind(column(issued.version))
@@ -142,7 +147,7 @@ impl Store {
     pub(crate) async fn newest_update(&self, host: &HostId) -> Result<Option<NewestUpdate>, StoreError> {
         let row = sqlx::query(
             "SELECT epoch, version, digest, increment, content, positions, issued_at, expires_at, trust,
-                    envelope, beat_at
+                    host_updates.understands AS made_for, envelope, beat_at
              FROM host_updates JOIN hosts ON hosts.id = host_id
              WHERE host_id = $1",
         )
@@ -218,7 +223,7 @@ impl Store {
     }
 
     /// The change numbers of all tenants, and every host whose newest update does not include them,
-    /// or does not say what it includes.
+    /// does not say what it includes, or was made for another understanding.
     pub(crate) async fn hosts_behind(&self) -> Result<(Positions, BTreeSet<HostId>), StoreError> {
         let mut read = self.read().await?;
         let numbers: Positions = changes::change_numbers(&mut read).await?.into_iter().collect();
@@ -248,12 +253,16 @@ async fn placements(read: &mut Read) -> Result<Vec<(String, String)>, StoreError
     rows.iter().map(|row| Ok((row.try_get(0).doing(DOING)?, row.try_get(1).doing(DOING)?))).collect()
 }
 
-/// What the newest update of each host includes; `None` where that can't be read.
+/// What the newest update of each host includes; `None` where that can't be read, or is to be put otherwise.
 async fn newest_positions(read: &mut Read) -> Result<BTreeMap<String, Option<Positions>>, StoreError> {
-    let rows = sqlx::query("SELECT host_id, positions FROM host_updates")
-        .fetch_all(&mut **read)
-        .await
-        .doing(DOING)?;
+    let rows = sqlx::query(
+        "SELECT host_id, CASE WHEN host_updates.understands = hosts.understands THEN positions ELSE '' END
+                AS positions
+         FROM host_updates JOIN hosts ON hosts.id = host_id",
+    )
+    .fetch_all(&mut **read)
+    .await
+    .doing(DOING)?;
     rows.iter().map(|row| Ok((row.try_get("host_id").doing(DOING)?, read_positions(row).ok()))).collect()
 }
 
@@ -270,6 +279,7 @@ pub(super) fn read_issued(row: &AnyRow) -> Result<Issued, StoreError> {
         issued_at: Millis(row.try_get("issued_at").doing(DOING)?),
         expires_at: Millis(row.try_get("expires_at").doing(DOING)?),
         trust: counter(row.try_get("trust").doing(DOING)?)?,
+        understands: Understands::read(row.try_get("made_for").doing(DOING)?),
     })
 }
 
@@ -301,7 +311,7 @@ pub(super) fn host_id(stored: &str) -> Result<HostId, StoreError> {
     stored.parse().map_err(|_never_written| StoreError::Corrupt { what: "host id" })
 }
 
-/// Ten parameters a row; `SQLite` takes 32,766 in one statement.
+/// Twelve parameters a row; `SQLite` takes 32,766 in one statement.
 const MAX_ROWS: usize = 128;
 const WHAT: &str = "update of a host";
 const DOING: &str = "read an update of a host";

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use miosa_injector::{Change, Records, State};
+use miosa_injector::{Change, Records, State, Understands};
 use miosa_snapshot::{
     Admission, Digest, Floor, FloorCheck, Held, HostIdentity, HostPrivateKey, KeyId, Kind, OpenedKeys,
     Statement, Trust, Verdict, judge, open,
@@ -35,6 +35,8 @@ pub(crate) struct Host {
     /// On whose word the state rests.
     signers: BTreeSet<KeyId>,
     pub(crate) state: State,
+    /// What its programs know, as they say it; the first of them said nothing.
+    pub(crate) knows: Option<String>,
 }
 
 /// An open stream of updates.
@@ -75,6 +77,7 @@ impl Host {
             floor: None,
             signers: BTreeSet::new(),
             state: State::default(),
+            knows: Some(Understands::ALL.to_string()),
         }
     }
 
@@ -221,12 +224,13 @@ impl Host {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let request = Request::get(path)
+        let mut request = Request::get(path)
             .header("host", "control")
-            .header("authorization", format!("Bearer {}", self.client.key.as_deref().unwrap()))
-            .body(Empty::<Bytes>::new())
-            .unwrap();
-        sender.send_request(request).await.unwrap()
+            .header("authorization", format!("Bearer {}", self.client.key.as_deref().unwrap()));
+        if let Some(knows) = &self.knows {
+            request = request.header("miosa-understands", knows);
+        }
+        sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap()
     }
 }
 

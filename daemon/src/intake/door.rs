@@ -6,6 +6,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::{Method, Request, StatusCode};
+use miosa_injector::Understands;
 use miosa_snapshot::{Digest, HostId, MAX_ENVELOPE_BYTES, MAX_TRUST_BYTES};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -35,6 +36,9 @@ pub(crate) struct Position {
     /// Why. `not_ready`, `no_trust`, `signer_revoked`: nothing else will do. `many_increments`,
     /// `large_increments`: a full one should come soon, and what is held is served and extended meanwhile.
     pub(crate) need_full_because: Option<String>,
+    /// What this host knows beyond the first description of payloads: whatever else is in one, it refuses.
+    #[serde(default)]
+    pub(crate) understands: Vec<String>,
 }
 
 /// The answer to an accepted update.
@@ -105,6 +109,7 @@ impl Position {
             trust_version,
             need_full: because.is_some(),
             need_full_because: because.map(str::to_owned),
+            understands: Understands::ALL.words().into_iter().map(str::to_owned).collect(),
         }
     }
 }

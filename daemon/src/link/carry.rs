@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode};
 use miosa_injector::protocol::ErrorBody;
 use serde::Deserialize;
@@ -271,6 +271,9 @@ impl Carrier {
         let mut request =
             self.control.request(Method::GET, &path, Bytes::new()).map_err(SessionEnd::Control)?;
         request.headers_mut().insert(AUTHORIZATION, self.authorization.clone());
+        if let Ok(words) = HeaderValue::try_from(position.understands.join(",")) {
+            request.headers_mut().insert(UNDERSTANDS, words);
+        }
         let answer = stream.send(request, self.patience.answer).await.map_err(SessionEnd::Control)?;
         if answer.status() != StatusCode::OK {
             let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
@@ -351,6 +354,9 @@ fn retry_after(headers: &HeaderMap) -> Duration {
     let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     Duration::from_secs(seconds.unwrap_or(0)).min(LONGEST_RETRY_AFTER)
 }
+
+/// What `serve` knows of payloads, in words. A header, which an earlier control plane passes over.
+const UNDERSTANDS: HeaderName = HeaderName::from_static("miosa-understands");
 
 const NEED_FULL: &str = "need_full";
 const NO_TRUST: &str = "no_trust";

@@ -5,9 +5,10 @@ use std::str::FromStr;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use axum::routing::get;
+use miosa_injector::Understands;
 use miosa_snapshot::{Digest, MAX_NUMBER};
 
 use super::caller::HostCaller;
@@ -25,8 +26,9 @@ async fn updates(
     State(app): State<App>,
     HostCaller(host): HostCaller,
     params: Params,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let told = told(params)?;
+    let told = Told { understands: understands(&headers), ..told(params)? };
     let lines = app.publisher.open_stream(host, told, app.ending.clone());
     let mut response = Response::new(Body::new(lines));
     let headers = response.headers_mut();
@@ -51,8 +53,17 @@ fn told(mut params: Params) -> Result<Told, ApiError> {
     let trust = params.take::<Number>("trust_version").map(|Number(version)| version);
     params.finish()?;
     let version = epoch.zip(version).map(|(Number(epoch), Number(version))| Version { epoch, version });
-    Ok(Told { held: version.map(|version| Holding { version, digest }), trust })
+    let held = version.map(|version| Holding { version, digest });
+    Ok(Told { held, trust, understands: Understands::default() })
 }
+
+/// What it says it knows: in a header, which an earlier control plane passes over.
+fn understands(headers: &HeaderMap) -> Understands {
+    let said = headers.get(UNDERSTANDS).and_then(|value| value.to_str().ok());
+    Understands::read(said.unwrap_or_default())
+}
+
+const UNDERSTANDS: &str = "miosa-understands";
 
 struct Number(u64);
 

@@ -33,9 +33,9 @@ async fn explain(
     let run: Option<RunId> = params.take("run");
     params.finish()?;
     let slice = app.store.slice_of_resource(&id, Millis::now()).await?;
-    let (slices, version) = slice.ok_or_else(not_found::<ResourceId>)?;
+    let (slices, version, understands) = slice.ok_or_else(not_found::<ResourceId>)?;
     let explained = spawn_blocking(move || -> Result<Explanation, ApiError> {
-        let state = state_of(slices.open()?).map_err(|error| ApiError::internal(&error))?;
+        let state = state_of(slices.open()?, understands).map_err(|error| ApiError::internal(&error))?;
         let resolution = resolve(&state, &id, run.as_ref()).map_err(refusal)?;
         Ok(resolution.explain(version))
     });

@@ -68,6 +68,8 @@ struct Shown<'a> {
     lag: Option<u64>,
     /// The version of the trust document that it held when it connected last.
     trust_version: Option<u64>,
+    /// What it knows beyond the first description of payloads; the rest is left out of what it is sent.
+    understands: Vec<&'static str>,
     /// It held an earlier state than it once did: put back from a backup, or two with one identity.
     regressed: Option<ShownRegression>,
     error: Option<ShownError<'a>>,
@@ -143,6 +145,7 @@ impl<'a> Shown<'a> {
             version_applied: held.map(|held| held.version),
             lag: version_published.zip(held).map(|(published, held)| published.saturating_sub(held.version)),
             trust_version: row.trust,
+            understands: row.understands.words(),
             regressed: row.regressed.map(|regressed| ShownRegression {
                 count: regressed.count,
                 at: regressed.at.rfc3339(),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use miosa_injector::Understands;
 use miosa_injector::model::Deliver;
+use miosa_snapshot::Kind;
 use serde_json::{Value, json};
 
 use super::open;
@@ -88,7 +90,6 @@ async fn a_delivery_is_published_and_other_metadata_are_not() {
     let path = format!("{BASE}/{id}");
     let mut stream = host.connect().await;
     host.follow_until(&mut stream, |records| !records.variables.is_empty()).await;
-    let delivered = |host: &Host| host.state.records().variables.values().next().unwrap().deliver;
     assert_eq!(delivered(&host), Deliver::File);
 
     tenant.patch(&path, json!({"metadata": {"deliver": "file", "note": 2}})).send().await.data(200);
@@ -126,4 +127,70 @@ async fn an_upsert_that_says_nothing_of_metadata_keeps_the_delivery() {
     .await;
     let variable = host.state.records().variables.values().next().unwrap();
     assert_eq!((variable.deliver, variable.enabled), (Deliver::Fd, true));
+}
+
+#[tokio::test]
+async fn a_host_that_knows_no_deliveries_is_sent_none_and_goes_on_for_all_tenants() {
+    let Some(control) = open().await else { return };
+    let (platform, tenant, other) = (platform(&control), control.tenant("acme"), control.tenant("other"));
+    let mut old = Host::enroll(&control, "old").await;
+    old.knows = None;
+    let mut new = Host::enroll(&control, "new").await;
+    new.knows = Some("deliver, something-later".to_owned());
+    for (id, tenant, host) in [("a", "acme", &old), ("b", "other", &old), ("c", "acme", &new)] {
+        platform.post("/platform/v1/resources", sandbox(id, tenant, host)).send().await.data(201);
+    }
+    tenant.post(BASE, body("KEY", json!({"deliver": "file"}))).send().await.data(201);
+    let mut streams = [old.connect().await, new.connect().await];
+    old.follow_until(&mut streams[0], |records| !records.variables.is_empty()).await;
+    new.follow_until(&mut streams[1], |records| !records.variables.is_empty()).await;
+    assert_eq!((delivered(&old), delivered(&new)), (Deliver::Env, Deliver::File));
+    other.post(BASE, body("THEIRS", json!({}))).send().await.data(201);
+    old.follow_until(&mut streams[0], |records| records.variables.len() == 2).await;
+
+    for (host, resource, understands, delivery) in
+        [(&old, "a", json!([]), Value::Null), (&new, "c", json!(["deliver"]), json!("file"))]
+    {
+        let shown = platform.get(&format!("/platform/v1/hosts/{}", host.id)).send().await.data(200);
+        assert_eq!((&shown["understands"], &shown["error"]), (&understands, &Value::Null));
+        let path = format!("/platform/v1/resources/{resource}/explain");
+        let explained = platform.get(&path).send().await.data(200);
+        let key = explained["variables"].as_array().unwrap().iter().find(|v| v["name"] == "KEY").unwrap();
+        assert_eq!(key["delivery"], delivery, "{explained}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_upgraded_or_put_back_has_what_it_knows_in_a_version_of_its_own() {
+    let Some(mut control) = open().await else { return };
+    let (platform, tenant) = (platform(&control), control.tenant("acme"));
+    let mut host = Host::enroll(&control, "h1").await;
+    host.knows = None;
+    platform.post("/platform/v1/resources", sandbox("sbx-1", "acme", &host)).send().await.data(201);
+    tenant.post(BASE, body("KEY", json!({"deliver": "fd"}))).send().await.data(201);
+    let mut stream = host.connect().await;
+    host.follow_until(&mut stream, |records| !records.variables.is_empty()).await;
+    let knows = Understands::ALL.to_string();
+    for (said, expected) in
+        [(Some(&knows), Deliver::Fd), (None, Deliver::Env), (Some(&knows), Deliver::Fd), (None, Deliver::Env)]
+    {
+        let before = host.version();
+        host.knows = said.cloned();
+        let mut stream = host.connect().await;
+        // The first that comes is what it can read: it is issued before anything is sent.
+        host.follow_state(&mut stream).await;
+        assert_eq!((delivered(&host), host.version()), (expected, before + 1), "{said:?}");
+        // As it was before, and after a restart of the control plane too.
+        control.stop().await;
+        control.serve().await;
+        let mut stream = host.connect().await;
+        assert!(matches!(host.follow(&mut stream).await.kind, Kind::Heartbeat { .. }));
+        assert_eq!((delivered(&host), host.version()), (expected, before + 1), "{said:?}");
+    }
+}
+
+/// How the host has KEY.
+fn delivered(host: &Host) -> Deliver {
+    let variables = host.state.records().variables.values();
+    variables.filter(|variable| variable.name.as_str() == "KEY").map(|variable| variable.deliver).next().unwrap()
 }
