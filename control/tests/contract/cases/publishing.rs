@@ -276,7 +276,7 @@ async fn a_host_with_too_much_on_it_keeps_what_it_has_and_says_so() {
         platform.post("/platform/v1/resources", body).send().await.data(201);
     }
     let path = "/platform/v1/resources/sbx-0";
-    let refused = platform.patch(&format!("{path}?wait=5"), json!({"project_id": "p"})).send().await;
+    let refused = platform.patch(&format!("{path}?wait=30"), json!({"project_id": "p"})).send().await;
     assert_eq!(refused.header("miosa-applied"), Some("no; reason=refused"));
     let shown = platform.get(&format!("/platform/v1/hosts/{}", host.id)).send().await.data(200);
     assert_eq!((&shown["error"]["from"], &shown["connected"]), (&json!("control"), &json!(true)), "{shown}");
