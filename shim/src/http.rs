@@ -200,7 +200,7 @@ fn unreachable(address: &Address, error: Errno) -> Trouble {
             Trouble::Passing(format!("no socket at {}; {text}", path.display()))
         }
         (Address::Unix(path), Errno::ECONNREFUSED) => {
-            let text = "is miosad running on the host?";
+            let text = "is miosad running on the host, and is this its socket?";
             Trouble::Passing(format!("nothing listens on {}; {text}", path.display()))
         }
         (Address::Unix(path), Errno::EAGAIN | Errno::ECONNRESET | Errno::EINTR) => {

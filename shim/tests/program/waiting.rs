@@ -68,8 +68,8 @@ fn after_the_time_one_line_says_that_nobody_listens() {
     thread::scope(|scope| {
         for (socket, why) in [
             (missing, "no socket at {}; is the host's directory mounted here, and is miosad running?"),
-            (stale, "nothing listens on {}; is miosad running on the host?"),
-            (plain, "nothing listens on {}; is miosad running on the host?"),
+            (stale, "nothing listens on {}; is miosad running on the host, and is this its socket?"),
+            (plain, "nothing listens on {}; is miosad running on the host, and is this its socket?"),
         ] {
             scope.spawn(move || {
                 let line =
