@@ -9,14 +9,14 @@ use std::ffi::c_int;
 #[cfg(not(any(test, fuzzing)))]
 use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 #[cfg(not(any(test, fuzzing)))]
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc::{self, pid_t};
-use nix::unistd::{ForkResult, dup, dup2_raw};
+use nix::unistd::{ForkResult, dup};
 
 /// The entry point that the C runtime calls.
 #[cfg(not(any(test, fuzzing)))]
@@ -267,10 +267,10 @@ pub(crate) fn place(descriptor: OwnedFd, number: RawFd) -> Result<(), Errno> {
         descriptor
     };
     // SAFETY: what had this number is one of ours that `execve` closes a moment later, or nothing: see
-    // `is_inherited`. Nobody reads or writes it in between.
-    let placed = unsafe { dup2_raw(&descriptor, number) }?;
-    let _left_open = placed.into_raw_fd();
-    Ok(())
+    // `is_inherited`. Nobody reads or writes it in between. Not by nix, whose `dup2_raw` makes a descriptor of a
+    // failure too, and so a panic (0.31).
+    let result = unsafe { libc::dup2(descriptor.as_raw_fd(), number) };
+    Errno::result(result).map(drop)
 }
 
 /// How many bytes a terminal has been given and has not sent yet.

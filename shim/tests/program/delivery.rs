@@ -144,6 +144,18 @@ fn a_descriptor_that_somebody_else_gave_is_not_taken() {
 }
 
 #[test]
+fn a_descriptor_above_the_limit_is_refused_in_one_line() {
+    let daemon = holding(&json!({}));
+    for number in ["2000", "2147483647"] {
+        let starter = ["/bin/sh", "-c", "ulimit -n 1000; exec \"$@\"", "sh"];
+        let shim = Shim::below(&starter, &crate::shim::program()).arg("--socket").arg(daemon.socket());
+        let line =
+            format!("cannot deliver KEY as descriptor {number}: the limit on the number of open files");
+        shim.args(&["--fd", &format!("KEY={number}"), "--", "/bin/true"]).run().fails(125, &line);
+    }
+}
+
+#[test]
 fn what_the_tenant_chose_is_delivered_so_and_what_is_typed_stands_above_it() {
     let daemon = holding(&json!({"KEY": "file", "OTHER": "fd"}));
     let out = sh(
