@@ -32,9 +32,9 @@ pub(super) fn hold(number: RawFd, name: &EnvName, value: &SecretValue) -> Result
     let seals =
         SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(|error| failed(error.desc()))?;
-    sys::place(file.into(), number).map_err(|error| match error {
-        // dup(2)
-        Errno::EBADF => failed("the limit on the number of open files (ulimit -n) is too low for it"),
-        other => failed(other.desc()),
+    sys::place(file.into(), number).map_err(|error| {
+        let is_too_high = error == Errno::EBADF; // dup(2)
+        let limited = "the limit on the number of open files (ulimit -n) is too low for it";
+        failed(if is_too_high { limited } else { error.desc() })
     })
 }
