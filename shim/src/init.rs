@@ -75,6 +75,7 @@ pub(crate) fn run(
         placed,
         on_change: options.on_change,
         next: None,
+        is_put_off: false,
         is_pausing: false,
         is_let_go: false,
         held: Vec::new(),
@@ -106,6 +107,8 @@ struct Parent<'a> {
     on_change: OnChange,
     /// What is started next.
     next: Option<Plan>,
+    /// Its files could not be written, or not all of them.
+    is_put_off: bool,
     /// The command was asked to stop until it is let go on, and we with it.
     is_pausing: bool,
     /// Among the signals that were read last is one to go on.
@@ -153,6 +156,8 @@ impl Parent<'_> {
     /// Something else is to be started from now on; or again what runs, and nothing has to be done.
     fn next_is(&mut self, plan: Plan, is_in_force: bool) {
         if is_in_force && !self.course.is_ending() {
+            // Some files may be those of the change that could not be brought about as a whole.
+            let _done = self.is_put_off && self.put_files(&plan);
             self.next = None;
             return self.course.change_is_done();
         }
@@ -259,7 +264,8 @@ impl Parent<'_> {
     fn change(&mut self) {
         let Some(plan) = self.next.take() else { return self.course.change_is_done() };
         if !self.put_files(&plan) {
-            return self.course.change_is_done();
+            self.next = Some(plan);
+            return self.course.put_off(Instant::now());
         }
         match self.on_change {
             OnChange::Ignore => self.course.change_is_done(),
@@ -277,12 +283,15 @@ impl Parent<'_> {
         }
     }
 
+    /// Whether it could be done; that it could not is told once.
     fn put_files(&mut self, plan: &Plan) -> bool {
         let put = plan.put_files(&mut self.placed);
-        if let Err(failure) = &put {
+        let was_put_off = std::mem::replace(&mut self.is_put_off, put.is_err());
+        let Err(failure) = put else { return true };
+        if !was_put_off {
             Failure::own(format_args!("{}; the command runs on as it was started", failure.text())).tell();
         }
-        put.is_ok()
+        false
     }
 
     fn start_again(&mut self) -> Result<(), Failure> {

@@ -99,6 +99,11 @@ impl Course {
         self.phase = Phase::Running;
     }
 
+    /// The change can't be brought about now: it rests again, a while at least.
+    pub(super) fn put_off(&mut self, now: Instant) {
+        self.phase = Phase::Settling { since: now, until: later(now, self.settle.max(SHORTEST_RETRY)) };
+    }
+
     /// For the change, the command was asked to end.
     pub(super) fn replacing(&mut self, now: Instant) {
         let kill = Kill::At(later(now, self.grace));
@@ -163,6 +168,7 @@ fn later(now: Instant, time: Duration) -> Instant {
 
 /// So many times the rest that a change needs, as long as it changes again and again.
 const LONGEST_SETTLE: u32 = 5;
+const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 const GROUP_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_DEATH: Duration = Duration::from_secs(10);
 
@@ -225,6 +231,19 @@ mod tests {
         assert_eq!(course.step(at(3)), Some(Step::Change));
         course.change_is_done();
         assert_eq!((course.step(at(4)), course.deadline(at(4))), (None, None));
+    }
+
+    #[test]
+    fn a_change_that_is_put_off_rests_again() {
+        let (mut course, at) = started();
+        course.changed(at(0));
+        assert_eq!(course.step(at(2)), Some(Step::Change));
+        course.put_off(at(2));
+        assert_eq!((course.step(at(3)), course.deadline(at(3))), (None, Some(at(4))));
+        assert_eq!(course.step(at(4)), Some(Step::Change));
+        let mut course = Course::new(GRACE, Duration::ZERO);
+        course.put_off(at(0));
+        assert_eq!((course.step(at(0)), course.deadline(at(0))), (None, Some(at(1))), "not without a pause");
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! Staying with a command while its daemon is watched, when the daemon is none of ours, or is out of order.
+//! Staying with a command while its daemon is watched: daemons that are out of order, and changes that can't be
+//! brought about.
+
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -77,4 +80,35 @@ fn a_change_of_the_version_alone_is_none_though_descriptors_were_inherited() {
     let out = shim.args(&["--on-change=signal=USR1", "--settle=0", "--", "sh", "-c", script]).run();
     assert_eq!(out.prints(), "4\n");
     assert!(daemon.requests().len() > 2, "it was told of the change");
+}
+
+#[test]
+fn a_change_whose_file_cannot_be_written_comes_into_force_once_it_can() {
+    let of = |value: &str| resolution(json!({"env": {"KEY": value, "PATH": PATH}})).to_string();
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (within, without) = (folder.path().join("in"), folder.path().join("out"));
+    std::fs::create_dir(&within).unwrap();
+    let is_away = without.clone();
+    let daemon = Daemon::new(move |count, connection| match count {
+        0 => say(connection, &tagged(200, "a", &of("1"))),
+        1 => {
+            let started = Instant::now();
+            while !is_away.exists() && started.elapsed() < Duration::from_secs(20) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            say(connection, &tagged(200, "b", &of("2")));
+        }
+        _ => wait_for_the_end(connection),
+    });
+    // It is told nothing as long as the directory is away, for longer than a try takes to come again.
+    let script = "trap 'cat $KEY_FILE; echo; exit' USR1; cat $KEY_FILE; echo; mv $FOLDER/in $FOLDER/out; \
+        sleep 3; mv $FOLDER/out $FOLDER/in; for n in $(seq 200); do sleep 0.1; done";
+    let out = Shim::of(&daemon)
+        .args(&["--on-change=signal=USR1", "--settle=0", &format!("--file=KEY={}/key", within.display())])
+        .args(&["--", "sh", "-c", script])
+        .configured(|command| _ = command.env("FOLDER", folder.path()))
+        .run();
+    assert_eq!((out.status, out.stdout.as_slice()), (Some(0), b"1\n2\n".as_slice()), "{}", out.stderr);
+    assert!(out.stderr.starts_with(&format!("miosa-exec: cannot write {}/key: No such", within.display())));
+    assert_eq!(out.stderr.lines().count(), 1, "{}", out.stderr);
 }
