@@ -161,13 +161,15 @@ impl ResourceSockets {
     }
 
     /// Tells whoever waits for one of them to change, if it may have. All are told where nobody does: one
-    /// may have looked a moment ago, and waits from now on.
+    /// may have looked a moment ago, and waits from now on; and where it ends sooner than who waits knows.
     pub(crate) fn tell(&self, before: &Generation, now: &Generation) {
         let is_same_state = Arc::ptr_eq(&before.content, &now.content);
-        if is_same_state && before.standing == now.standing {
+        let serve_until = |generation: &Generation| generation.freshness.times().serve_until;
+        let ends_sooner = serve_until(now) < serve_until(before);
+        if is_same_state && before.standing == now.standing && !ends_sooner {
             return;
         }
-        let tells_apart = !is_same_state && self.shared.ledger.traffic().watches() > 0;
+        let tells_apart = !is_same_state && !ends_sooner && self.shared.ledger.traffic().watches() > 0;
         let touched = tells_apart.then(|| Touched::between(&before.content.state, &now.content.state));
         for (id, socket) in &self.open {
             if touched.as_ref().is_none_or(|touched| touched.concerns(id)) {

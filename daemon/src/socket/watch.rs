@@ -142,11 +142,10 @@ fn seconds(text: &str) -> Option<Duration> {
     timeout.filter(|timeout| *timeout <= MOST_TIMEOUT)
 }
 
-/// The tag in what may be an `ETag` as it was received, with its quotes percent-encoded or not.
+/// The tag in what may be a whole `ETag`, its quotes percent-encoded: no URI has them as they are.
 fn unquoted(tag: &str) -> &str {
     let tag = ["W/", "W%2F", "W%2f"].iter().find_map(|weak| tag.strip_prefix(weak)).unwrap_or(tag);
-    let inside = |quote: &&str| tag.strip_prefix(*quote).and_then(|tag| tag.strip_suffix(*quote));
-    ["\"", "%22"].iter().find_map(inside).unwrap_or(tag)
+    tag.strip_prefix("%22").and_then(|tag| tag.strip_suffix("%22")).unwrap_or(tag)
 }
 
 /// What lasts longer than any watch need not be told from what lasts for ever.
@@ -192,7 +191,6 @@ mod tests {
         for tag in ["00ff", "%2200ff%22", "W/%2200ff%22", "W%2F%2200ff%22", "W%2f00ff"] {
             assert!(read(&format!("etag={tag}")).unwrap().1.knows(&etag), "{tag}");
         }
-        assert!(watch(Some(unquoted("\"00ff\"")), 0).knows(&etag));
         for tag in ["00FF", "00f", "00fff", "%2200ff", "00ff%22", "*", "w/00ff", "00ff,00ff", "%22%22"] {
             assert!(!read(&format!("etag={tag}")).unwrap().1.knows(&etag), "{tag}");
         }

@@ -230,6 +230,20 @@ fn a_snapshot_that_expires_and_a_signer_that_is_revoked_are_told() {
 }
 
 #[test]
+fn a_snapshot_that_is_to_be_served_for_less_long_than_before_ends_a_watch_when_it_does() {
+    let mut host = Host::enrolled();
+    host.start();
+    host.publish(1, two("one", "same"));
+    let held = tag(&host, "/v1/resolve");
+    let mut watch = Watch::waiting(&host, &format!("etag={held}&timeout=300"));
+    (host.publisher.fresh_for_ms, host.publisher.serve_for_ms) = (500, 1_500);
+    host.publisher.now_ms = crate::host::now_ms();
+    host.publish(2, two("one", "same"));
+    let refused = watch.answer();
+    assert_eq!((refused.status, refused.code().as_str()), (503, "snapshot_expired"));
+}
+
+#[test]
 fn sixteen_watch_the_seventeenth_is_told_to_come_again_and_who_hangs_up_makes_room() {
     let host = Host::serving();
     host.publish(1, two("one", "same"));
