@@ -183,13 +183,16 @@ fn where_nothing_is_memory_a_file_is_a_descriptor_with_a_path() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (disk, temporary) = (folder.path(), std::env::temp_dir());
     fs::create_dir(disk.join("was-tmp")).unwrap();
+    fs::copy(crate::shim::program(), disk.join("shim")).unwrap();
+    // Whatever is in those folders, this test's own included, is found in the last of them.
     let hide = format!(
-        "cd / && mount --bind {1} {0}/was-tmp && for d in /run /dev/shm /tmp; do mount --rbind {0} $d; done; exec \"$0\" \"$@\"",
+        "cd / && mount --bind {1} {0}/was-tmp && mount --rbind {0} /run && \
+         for d in /dev/shm /tmp; do mount --rbind /run $d; done; shift; exec /run/shim \"$@\"",
         disk.display(),
         temporary.display()
     );
-    let socket = disk.join("was-tmp").join(daemon.socket().strip_prefix(&temporary).unwrap());
-    let starter = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", &hide];
+    let socket = Path::new("/run/was-tmp").join(daemon.socket().strip_prefix(&temporary).unwrap());
+    let starter = ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", &hide, "sh"];
     let script = "echo $KEY_FILE; cat $KEY_FILE; cat $KEY_FILE; stat -L -c ' %a' $KEY_FILE; test -z \"$KEY\"";
     let shim = Shim::below(&starter, &crate::shim::program());
     let out = shim.arg("--socket").arg(socket).args(&["--", "/bin/sh", "-c", script]).run().prints();

@@ -112,7 +112,8 @@ fn run(mut command: Command) -> String {
 /// The static one.
 const BUSYBOX: &str = "/bin/busybox";
 const SIZE: &str = "24M";
-const APPLETS: &str = "cat echo env grep ip kill ls mkdir mount pwd sed setsid sh sleep stat touch tr true wc";
+const APPLETS: &str =
+    "cat echo env grep ip kill ls mkdir mount pwd sed setsid sh sleep stat touch tr true wc";
 /// The kernel runs this when somebody makes the first socket of vsock. Loaders of real machines know which
 /// devices there are.
 const MODPROBE: &str = "#!/bin/sh
