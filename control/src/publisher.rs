@@ -21,6 +21,7 @@ mod fleet;
 mod in_force;
 mod increments;
 mod issue;
+mod left_out;
 mod look;
 mod marks;
 mod memory;
@@ -54,6 +55,7 @@ use due::{Batch, Due};
 use fleet::Fleet;
 use in_force::InForce;
 use issue::Want;
+use left_out::LeftOut;
 use look::{Look, Touched};
 use marks::Marker;
 use memory::Memory;
@@ -78,8 +80,7 @@ struct Inner {
     asked: Mutex<BTreeSet<HostId>>,
     /// Records that the log says can't be read: once is enough.
     told: Mutex<BTreeSet<String>>,
-    /// Hosts that the log says are sent less than there is: once is enough.
-    reduced: Mutex<BTreeSet<HostId>>,
+    left_out: LeftOut,
     nudge: Notify,
 }
 
@@ -150,7 +151,7 @@ impl Publisher {
             dealt_with: AtomicU64::new(0),
             asked: Mutex::default(),
             told: Mutex::default(),
-            reduced: Mutex::default(),
+            left_out: LeftOut::default(),
             nudge: Notify::new(),
         })))
     }

@@ -131,22 +131,6 @@ impl Publisher {
         let round = Round { publisher: self.clone(), want, signer, shelves, resources, changed };
         Arc::new(round).run(behind).await
     }
-
-    /// Says, once for each host, what is left out of its state because it does not know it.
-    fn tell_of_reduced(&self, host: &HostId, reduced: &[&str]) {
-        let mut told = self.0.reduced.lock().unwrap_or_else(PoisonError::into_inner);
-        if reduced.is_empty() {
-            told.remove(host);
-        } else if told.insert(host.clone()) {
-            let left_out = reduced.join(",");
-            tracing::warn!(
-                event = "host_too_old",
-                host_id = %host,
-                left_out,
-                "the miosad of a host does not know something that tenants use there, and is sent their state without; upgrade it"
-            );
-        }
-    }
 }
 
 impl Round {
@@ -300,7 +284,11 @@ impl Round {
                 left_out.insert(tenant.to_string(), BTreeSet::from([why]));
                 continue;
             }
-            self.publisher.tell_of_reduced(&host.id, &reduced);
+            let Publisher(publisher) = &self.publisher;
+            publisher.left_out.note(&host.id, &reduced);
+            if publisher.fleet.is_connected(&host.id) {
+                publisher.left_out.tell(&host.id);
+            }
             return Seen { host, looked, missing };
         }
     }

@@ -26,6 +26,7 @@ impl Publisher {
         if understands_other {
             self.put_otherwise(host).await;
         }
+        self.0.left_out.tell(host);
         let known = self.0.sealer.trust_version();
         if known > 0 && told.trust.is_some_and(|trust| trust > known) {
             tracing::error!(
