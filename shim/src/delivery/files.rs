@@ -107,6 +107,9 @@ fn put(path: &Path, value: &SecretValue) -> Result<(), Failure> {
         let text = "it would be on a disk, where a secret can be found later; mount a tmpfs there";
         return Err(failed(&text));
     }
+    if super::is_over_the_limit(value.expose().len()) {
+        return Err(failed(&super::OVER_THE_LIMIT));
+    }
     let (temporary, mut file) = create(&directory).map_err(|error| failed(&error.desc()))?;
     let mut write = || -> io::Result<()> {
         // Whatever the umask took away.

@@ -144,6 +144,20 @@ fn a_descriptor_that_somebody_else_gave_is_not_taken() {
 }
 
 #[test]
+fn a_value_above_the_limit_of_files_is_refused_in_one_line() {
+    let (daemon, folder) = (holding(&json!({})), memory());
+    let file = format!("KEY={}", folder.path().join("key").display());
+    for option in [["--file", &file], ["--fd", "KEY=5"]] {
+        let starter = ["/bin/sh", "-c", "ulimit -f 0; exec \"$@\"", "sh"];
+        let shim = Shim::below(&starter, &crate::shim::program()).arg("--socket").arg(daemon.socket());
+        let out = shim.args(&option).args(&["--", "/bin/true"]).run().fails(125, "cannot ");
+        let why = ": the limit on the size of files (ulimit -f) is too low for it\n";
+        assert!(out.stderr.ends_with(why), "{}", out.stderr);
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_descriptor_above_the_limit_is_refused_in_one_line() {
     let daemon = holding(&json!({}));
     for number in ["2000", "2147483647"] {
