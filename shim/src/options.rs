@@ -150,6 +150,22 @@ pub(crate) fn parse(args: Vec<OsString>, inherited: &Inherited) -> Result<Reques
     options.finish().map(Request::Start)
 }
 
+/// Where among the arguments values of `--env` stand, which nobody is to see in a list of processes for as long as
+/// we stay: by the number of the argument, and the bytes in it.
+#[cfg(not(any(test, fuzzing)))]
+pub(crate) fn typed_values(args: &[OsString]) -> Vec<(usize, std::ops::Range<usize>)> {
+    let mut values = Vec::new();
+    let mut is_assignment = false;
+    for (index, arg) in args.iter().map(|arg| arg.as_bytes()).enumerate().take_while(|(_, arg)| *arg != b"--")
+    {
+        let assignment = if is_assignment { Some(arg) } else { arg.strip_prefix(b"--env=") };
+        is_assignment = !is_assignment && arg == b"--env";
+        let value = assignment.and_then(|text| text.splitn(2, |byte| *byte == b'=').nth(1));
+        values.extend(value.map(|value| (index, arg.len().saturating_sub(value.len())..arg.len())));
+    }
+    values
+}
+
 /// What these arguments ask for, for the tests of what is made of it.
 #[cfg(test)]
 pub(crate) fn typed(args: &[&str]) -> Options {

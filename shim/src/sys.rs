@@ -34,6 +34,11 @@ extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
             OsStr::from_bytes(arg.to_bytes()).to_owned()
         })
         .collect();
+    for (index, value) in crate::options::typed_values(&args) {
+        // SAFETY: as above; `value` lies within the string of this index, which is ours to change (C11, 5.1.2.2.1),
+        // and nobody reads it any more.
+        unsafe { (*argv.add(index)).cast_mut().add(value.start).write_bytes(b'*', value.len()) };
+    }
     crate::run::main(args, std::env::vars_os().collect())
 }
 
