@@ -17,10 +17,10 @@ use nix::unistd::{Pid, getpid};
 use crate::failure::Failure;
 use crate::options::Inherited;
 
-/// Whether `--vm` stands somewhere, even if the rest can't be read.
+/// Whether `--vm` stands somewhere before the command, even if the rest can't be read.
 pub(crate) fn is_wanted(args: &[OsString], inherited: &Inherited) -> bool {
     let is_set = |(name, value): &(OsString, OsString)| name == VARIABLE && !value.is_empty() && value != "0";
-    args.iter().any(|arg| arg == OPTION) || inherited.iter().any(is_set)
+    args.iter().take_while(|arg| *arg != "--").any(|arg| arg == OPTION) || inherited.iter().any(is_set)
 }
 
 /// Lives the life of a machine: makes it ready, runs what gives the command's exit status, and powers it
@@ -112,5 +112,6 @@ mod tests {
         assert!(!wanted(&["miosa-exec", "--nope"], &[("MIOSA_EXEC_VM", "0")]));
         assert!(!wanted(&["miosa-exec", "--nope"], &[("MIOSA_EXEC_VM", "")]));
         assert!(!wanted(&["miosa-exec", "--vmm"], &[("VM", "1")]));
+        assert!(!wanted(&["miosa-exec", "--nope", "--", "qemu", "--vm"], &[]));
     }
 }
