@@ -106,6 +106,16 @@ pub(crate) enum Place {
     Descriptor(RawFd),
 }
 
+impl Place {
+    /// As a resolution says it.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Descriptor(_) => "fd",
+        }
+    }
+}
+
 /// What is printed instead of starting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Print {

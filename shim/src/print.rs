@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
 use miosa_injector::model::{EnvName, SecretValue};
-use miosa_injector::protocol::{Explanation, ResolveResponse};
+use miosa_injector::protocol::{CommandExplained, CwdExplained, Explanation, ResolveResponse};
 use serde_json::{Map, Value, json};
 
 use crate::delivery::Deliveries;
@@ -69,6 +69,10 @@ pub(crate) fn json(
         let values = if directory.is_a_value() { options.values } else { Values::Revealed };
         lossy(&shown(b"MIOSA_AGENT_CWD", path, values))
     });
+    let chosen = resolution.delivery.iter().filter(|(name, _)| !options.env.contains_key(*name));
+    let chosen = chosen.map(|(name, word)| (name.as_str(), word.as_str()));
+    let typed = options.places.iter().map(|(name, place)| (name.as_str(), place.word()));
+    let delivery: BTreeMap<_, _> = chosen.chain(typed).collect();
     let launch = json!({
         "resource_id": resolution.resource_id,
         "run_id": resolution.run_id,
@@ -80,7 +84,7 @@ pub(crate) fn json(
         "command": words.map(|words| words.iter().map(|word| lossy(word)).collect::<Vec<_>>()),
         "command_error": command.as_ref().err().map(Failure::text),
         "env": variables,
-        "delivery": resolution.delivery.iter().map(|(name, word)| (name.as_str(), word)).collect::<BTreeMap<_, _>>(),
+        "delivery": delivery,
     });
     text(format!("{launch:#}\n").as_bytes())
 }
@@ -109,10 +113,24 @@ fn shown_words<'a>(command: &'a [CString], options: &Options, resolution: &Resol
     command.iter().map(|word| word.to_bytes()).collect()
 }
 
-/// Where each variable comes from, `--env` included.
+/// Where each variable comes from, and what is typed above all of it.
 pub(crate) fn explanation(mut explanation: Explanation, options: &Options) -> Result<(), Failure> {
     for (name, value) in &options.env {
         explanation.add_command_line(name, value);
+    }
+    if !options.command.is_empty() {
+        let argv = options.command.iter().map(|word| lossy(word.as_bytes())).collect();
+        let source = Some("the command line".to_owned());
+        explanation.command = CommandExplained { argv: Some(argv), source, error: None };
+    }
+    if let Some(path) = &options.cwd {
+        explanation.cwd = Some(CwdExplained { path: path.display().to_string(), source: "--cwd".to_owned() });
+    }
+    for variable in &mut explanation.variables {
+        let typed = options.places.iter().find(|(name, _)| name.as_str() == variable.name);
+        if let Some((_, place)) = typed {
+            variable.delivery = Some(place.word().to_owned());
+        }
     }
     text(explanation.table(WIDTH).as_bytes())
 }

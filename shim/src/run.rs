@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::prctl;
 
-use crate::daemon::{Daemon, NoAnswer, Resolved};
+use crate::daemon::{self, Daemon, NoAnswer, Resolved};
 use crate::delivery::{Placed, Shelf};
 use crate::failure::Failure;
 use crate::options::{self, Inherited, OnChange, OnFailure, Options, Print, Request};
@@ -50,7 +50,13 @@ fn start(options: &Options, inherited: &Inherited) -> Result<i32, Failure> {
     // 4. Decide: command, directory, environment, and what is delivered elsewhere.
     // Should it come to nothing, these take away what they have made, the files before their directory.
     let (mut shelf, mut placed) = (Shelf::default(), Placed::default());
-    let plan = Plan::of(&resolution, options, inherited, &mut shelf)?;
+    let plan = match Plan::of(&resolution, options, inherited, &mut shelf) {
+        Err(failure) if !daemon::is_none(&resolution) => {
+            let none = without(failure, options)?;
+            Plan::of(&none.resolution, options, inherited, &mut shelf)
+        }
+        plan => plan,
+    }?;
     drop(resolution);
 
     // 5. Become the command, or stay with it until it ends.
@@ -74,13 +80,18 @@ fn resolve(options: &Options, mut patience: Patience<'_>) -> Result<Resolved, Fa
     match Daemon::of(options).resolve(&mut patience) {
         Ok(resolved) => Ok(resolved),
         Err(NoAnswer::Stopped(signal)) => Err(Failure::stopped(signal)),
-        Err(NoAnswer::Failed(failure)) => match options.on_failure {
-            OnFailure::Fail => Err(failure),
-            OnFailure::Continue => {
-                Failure::own(format_args!("{}; starting with what the image brings", failure.text())).tell();
-                Ok(Resolved::none())
-            }
-        },
+        Err(NoAnswer::Failed(failure)) => without(failure, options),
+    }
+}
+
+/// What there is without the daemon's part, where that is to be enough.
+fn without(failure: Failure, options: &Options) -> Result<Resolved, Failure> {
+    match options.on_failure {
+        OnFailure::Fail => Err(failure),
+        OnFailure::Continue => {
+            Failure::own(format_args!("{}; starting with what the image brings", failure.text())).tell();
+            Ok(Resolved::none())
+        }
     }
 }
 

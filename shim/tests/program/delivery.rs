@@ -248,6 +248,21 @@ fn without_the_daemon_what_it_would_have_given_is_not_asked_for() {
 }
 
 #[test]
+fn who_is_to_start_all_the_same_does_so_without_a_variable_that_its_tenant_has_taken_away() {
+    let daemon = holding(&json!({}));
+    let out = Shim::of(&daemon)
+        .args(&["--on-failure=continue", "--fd=KYE=3", "--", "/bin/sh", "-c", "echo ran $OTHER $KYE_FD"])
+        .run();
+    assert_eq!((out.status, out.stdout.as_slice()), (Some(0), b"ran\n".as_slice()), "{}", out.stderr);
+    let line = "miosa-exec: KYE is to be delivered as a file or descriptor, and no variable has that name";
+    assert!(out.stderr.starts_with(line) && out.stderr.lines().count() == 1, "{}", out.stderr);
+    // What else there is to tell is told once.
+    let out = Shim::of(&daemon).args(&["--on-failure=continue", "--fd=KYE=3"]).run();
+    assert_eq!(out.status, Some(125));
+    assert!(out.stderr.contains("\nmiosa-exec: no command to start"), "{}", out.stderr);
+}
+
+#[test]
 fn what_is_printed_makes_nothing() {
     let daemon = holding(&json!({"KEY": "file"}));
     let out = Shim::of(&daemon).args(&["--print", "env"]).run().prints();
@@ -257,5 +272,8 @@ fn what_is_printed_makes_nothing() {
     let out = Shim::of(&daemon).args(&["--print", "json"]).run().prints();
     let told: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(told["delivery"], json!({"KEY": "file"}));
+    let out = Shim::of(&daemon).args(&["--print=json", "--fd=OTHER=3", "--env=KEY=mine"]).run().prints();
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(told["delivery"], json!({"OTHER": "fd"}), "what is typed stands above what was chosen");
     assert!(fs::metadata("/dev/shm").unwrap().permissions().mode() & 0o1000 != 0);
 }

@@ -150,4 +150,10 @@ fn explain_is_a_table_with_what_was_typed_on_top() {
         assert!(table.contains(line), "{table}");
     }
     assert!(daemon.requests()[0].starts_with("GET /v1/explain?run=run_1 HTTP/1.1\r\n"));
+    let out = Shim::of(&daemon)
+        .args(&["--print", "explain", "--cwd", "/typed", "--fd", "KEY=3", "--", "my", "agent"])
+        .run()
+        .prints();
+    assert!(out.contains("my agent") && out.contains("the command line"), "{out}");
+    assert!(out.contains("/typed") && out.contains("--cwd") && out.contains("delivered as fd"), "{out}");
 }
