@@ -31,7 +31,10 @@ fn a_descriptor_that_was_given_is_the_commands_alone() {
         let (init, child) = (started.init()?, started.child()?);
         started.settles(|| {
             let (its, commands) = (init.descriptors()?, given(child)?);
-            so([7, 8, 9].iter().all(|fd| commands.contains_key(fd)), format!("the command has {commands:?}"))?;
+            so(
+                [7, 8, 9].iter().all(|fd| commands.contains_key(fd)),
+                format!("the command has {commands:?}"),
+            )?;
             let kept = [7, 8, 9].iter().any(|fd| its.get(fd) == commands.get(fd));
             so(!kept, format!("the init has {its:?}"))
         })
