@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 
 use miosa_injector::model::{EnvName, SecretValue};
 use miosa_injector::protocol::{CommandExplained, CwdExplained, Explanation, ResolveResponse};
+use nix::errno::Errno;
+use nix::unistd::write;
 use serde_json::{Map, Value, json};
 
 use crate::delivery::Deliveries;
@@ -17,13 +19,19 @@ use crate::launch;
 use crate::options::{Options, Values};
 
 /// Prints bytes as they are.
-pub(crate) fn text(bytes: &[u8]) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(bytes)
-        // Nobody else does it: Rust's own shut-down is left out together with its start-up.
-        .and_then(|()| stdout.flush())
-        .map_err(|error| Failure::own(format_args!("cannot write to stdout: {error}")))
+pub(crate) fn text(mut bytes: &[u8]) -> Result<(), Failure> {
+    // Not by the standard library, to which all is well where stdout is closed.
+    let stdout = io::stdout();
+    while !bytes.is_empty() {
+        match write(&stdout, bytes) {
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(error) => {
+                return Err(Failure::own(format_args!("cannot write to stdout: {}", error.desc())));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// One `NAME='value'` a line, by name, fit to be read by a shell.

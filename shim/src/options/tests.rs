@@ -256,6 +256,7 @@ fn a_value_is_in_no_message() {
     for args in [
         &["--env", "hunter2"][..],
         &["--env", "=hunter2"],
+        &["--env", "sk-ant-hunter2-0123456789=="],
         &["--env", "MIOSA_RUN_ID=hunter2"],
         &["--clear-env=hunter2"],
         &["--wait", "hunter2"],

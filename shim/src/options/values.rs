@@ -35,8 +35,12 @@ pub(super) fn switch(origin: &str, value: &OsStr) -> Result<bool, Failure> {
 
 /// The name of a variable that is not the platform's.
 pub(super) fn name(origin: &str, name: &str) -> Result<EnvName, Failure> {
-    let parsed = EnvName::parse(name)
-        .map_err(|error| Failure::usage(format_args!("{origin}: the name {name:?} {error}")))?;
+    let parsed = EnvName::parse(name).map_err(|error| {
+        // Who leaves the name out and types a key that holds a = has typed no name.
+        let is_short = name.len() <= LONGEST_QUOTE;
+        let quoted = if is_short { format!("{name:?}") } else { "before the =".to_owned() };
+        Failure::usage(format_args!("{origin}: the name {quoted} {error}"))
+    })?;
     if parsed.is_reserved() {
         return Err(Failure::usage(format_args!("{origin}: {name} is set by the platform alone")));
     }
@@ -111,6 +115,9 @@ fn number<T: std::str::FromStr>(value: &OsStr) -> Option<T> {
 
 /// After the standard ones.
 const FIRST_FREE: RawFd = 3;
+
+/// Keys are longer.
+const LONGEST_QUOTE: usize = 20;
 
 /// Nobody can act upon these.
 const UNFIT: [Signal; 3] = [Signal::SIGKILL, Signal::SIGSTOP, Signal::SIGCHLD];

@@ -157,3 +157,16 @@ fn explain_is_a_table_with_what_was_typed_on_top() {
     assert!(out.contains("my agent") && out.contains("the command line"), "{out}");
     assert!(out.contains("/typed") && out.contains("--cwd") && out.contains("delivered as fd"), "{out}");
 }
+
+#[test]
+fn what_nobody_can_read_is_no_success() {
+    let daemon = Daemon::resolving(json!({}));
+    let script = "exec \"$0\" \"$@\" >&-";
+    let shim = Shim::below(&["/bin/sh", "-c", script], &crate::shim::program());
+    let args = ["--print", "json"];
+    shim.arg("--socket")
+        .arg(daemon.socket())
+        .args(&args)
+        .run()
+        .fails(125, "cannot write to stdout: Bad file");
+}
