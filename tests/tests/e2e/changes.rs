@@ -11,6 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
+/// Longer than a machine that does much else takes for two changes.
+const LONG_REST: &str = "--settle=6";
+
 /// An agent that writes a line about each of its starts.
 struct Agent {
     shim: Child,
@@ -28,8 +31,9 @@ impl Agent {
             log.display()
         );
         let mut shim = command("miosa-exec");
-        shim.arg("--socket").arg(host.resource_dir("sbx-1").join("miosa.sock")).args(options);
-        shim.args(["--settle=1", "--grace=5", "--", "/bin/sh", "-c", &script]).stdin(Stdio::null());
+        shim.arg("--socket").arg(host.resource_dir("sbx-1").join("miosa.sock"));
+        shim.args(["--settle=1", "--grace=5"]).args(options);
+        shim.args(["--", "/bin/sh", "-c", &script]).stdin(Stdio::null());
         let shim = with_errors_in(shim, folder.path().join("errors")).spawn().unwrap();
         let agent = Self { shim, folder };
         eventually("the agent has started", || (agent.starts().len() == 1).then_some(()));
@@ -115,7 +119,7 @@ fn a_new_value_reaches_a_restarted_agent_and_removed_names_are_gone() {
 fn versions_restarts_of_the_daemon_and_changes_that_are_taken_back_restart_nothing() {
     let world = World::start();
     let (tenant, mut host) = placed(&world, "one");
-    let agent = Agent::start(&host, &["--on-change", "restart"], ":");
+    let agent = Agent::start(&host, &["--on-change", "restart", LONG_REST], ":");
     let version = || host.resolve("sbx-1")["snapshot_version"].clone();
     let before = version();
     host.place(&tenant, "sbx-2", json!({"env": {"OTHER": "1"}}));
@@ -137,7 +141,7 @@ fn versions_restarts_of_the_daemon_and_changes_that_are_taken_back_restart_nothi
 fn many_changes_in_a_row_are_one_restart_with_the_last() {
     let world = World::start();
     let (tenant, host) = placed(&world, "0");
-    let agent = Agent::start(&host, &["--on-change", "restart"], ":");
+    let agent = Agent::start(&host, &["--on-change", "restart", LONG_REST], ":");
     for value in 1..=8 {
         set(&tenant, &host, &value.to_string());
     }
