@@ -18,6 +18,7 @@ const STUBBORN: &str = r#"
     sh -c 'trap "" TERM; echo $$ >helper.new; mv helper.new helper; while :; do sleep 0.05; done' &
     until [ "$(cat helper 2>/dev/null)" != "$former" ]; do sleep 0.01; done
     trap 'echo ended >>starts; exit 4' TERM
+    echo $$ >leader
     echo "started with $VALUE" >>starts
     while :; do sleep 0.05; done"#;
 
@@ -49,7 +50,9 @@ fn a_signal_that_comes_between_two_agents_is_for_the_next() {
     let (tenant, host) = placed(&world);
     let mut agent = Agent::start(&host, &["--on-change=restart", "--settle=0", "--grace=600"], STUBBORN);
     set(&tenant, &host, "two");
+    let leader = Pid::from_raw(agent.read("leader").trim().parse().unwrap());
     agent.await_starts("started with one\nended\n");
+    eventually("its parent knows", || (kill(leader, None) == Err(Errno::ESRCH)).then_some(()));
     agent.shim.signal(Signal::SIGINT);
     agent.kill_helper();
     eventually("the next one has ended by it", || (!agent.shim.is_running()).then_some(()));
