@@ -43,29 +43,6 @@ impl From<NoAnswer> for Failure {
     }
 }
 
-impl Resolved {
-    /// What a host that holds nothing for this sandbox would say.
-    pub(crate) fn none() -> Self {
-        let resolution = ResolveResponse {
-            resource_id: String::new(),
-            run_id: None,
-            snapshot_version: 0,
-            stale: false,
-            age_seconds: 0,
-            env: EnvMap::new(),
-            delivery: BTreeMap::new(),
-            files: Vec::new(),
-            cwd: None,
-            cwd_source: None,
-            command: None,
-            command_source: None,
-            command_error: None,
-            profile: None,
-        };
-        Self { resolution, etag: None }
-    }
-}
-
 impl<'a> Daemon<'a> {
     /// The daemon that the options name.
     pub(crate) fn of(options: &'a Options) -> Self {
@@ -215,9 +192,24 @@ impl<'a> Daemon<'a> {
     }
 }
 
-/// Whether it is [`Resolved::none`]: a daemon names the resource.
-pub(crate) fn is_none(resolution: &ResolveResponse) -> bool {
-    resolution.resource_id.is_empty()
+/// What a host that holds nothing for this sandbox would say.
+pub(crate) fn nothing() -> ResolveResponse {
+    ResolveResponse {
+        resource_id: String::new(),
+        run_id: None,
+        snapshot_version: 0,
+        stale: false,
+        age_seconds: 0,
+        env: EnvMap::new(),
+        delivery: BTreeMap::new(),
+        files: Vec::new(),
+        cwd: None,
+        cwd_source: None,
+        command: None,
+        command_source: None,
+        command_error: None,
+        profile: None,
+    }
 }
 
 /// A line for people has no room for a message without end.

@@ -1,10 +1,12 @@
 //! What is started: decided once from the resolution and the options, before anything is done.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::path::Path;
 
+use miosa_injector::model::EnvName;
 use miosa_injector::protocol::ResolveResponse;
 
 use crate::daemon;
@@ -13,7 +15,7 @@ use crate::environment::Environment;
 use crate::exec;
 use crate::failure::Failure;
 use crate::launch::{self, Directory};
-use crate::options::{Inherited, Options};
+use crate::options::{Inherited, Options, Place};
 
 /// A command, and all that it is given.
 pub(crate) struct Plan {
@@ -31,9 +33,31 @@ impl Plan {
         inherited: &Inherited,
         shelf: &mut Shelf,
     ) -> Result<Self, Failure> {
+        Self::decided(resolution, &options.places, options, inherited, shelf)
+    }
+
+    /// Decides what there is to start without the daemon's part. What that would have given may be missing, so
+    /// it is not asked to be delivered.
+    pub(crate) fn without_daemon(
+        options: &Options,
+        inherited: &Inherited,
+        shelf: &mut Shelf,
+    ) -> Result<Self, Failure> {
+        let mut places = options.places.clone();
+        places.retain(|name, _| options.env.contains_key(name));
+        Self::decided(&daemon::nothing(), &places, options, inherited, shelf)
+    }
+
+    fn decided(
+        resolution: &ResolveResponse,
+        places: &BTreeMap<EnvName, Place>,
+        options: &Options,
+        inherited: &Inherited,
+        shelf: &mut Shelf,
+    ) -> Result<Self, Failure> {
         let command = launch::command(options, resolution)?;
         let directory = launch::directory(options, resolution);
-        let (environment, deliveries) = environment(resolution, options, inherited, shelf)?;
+        let (environment, deliveries) = environment(resolution, places, options, inherited, shelf)?;
         Ok(Self { command, directory, environment, deliveries })
     }
 
@@ -76,11 +100,12 @@ impl Plan {
 /// The environment that a resolution comes to, and what is delivered elsewhere.
 pub(crate) fn environment(
     resolution: &ResolveResponse,
+    places: &BTreeMap<EnvName, Place>,
     options: &Options,
     inherited: &Inherited,
     shelf: &mut Shelf,
 ) -> Result<(Environment, Deliveries), Failure> {
-    if options.places.is_empty() && resolution.delivery.is_empty() {
+    if places.is_empty() && resolution.delivery.is_empty() {
         let deliveries = Deliveries::default();
         return Ok((Environment::layered(inherited, &resolution.env, options, &deliveries)?, deliveries));
     }
@@ -89,12 +114,7 @@ pub(crate) fn environment(
     // What is typed is delivered as it is typed.
     let chosen = resolution.delivery.iter().filter(|(name, _)| !options.env.contains_key(*name));
     let chosen = chosen.map(|(name, word)| (name.clone(), word.clone())).collect();
-    let mut typed = options.places.clone();
-    if daemon::is_none(resolution) {
-        // What the image brings may well lack what the daemon would have given.
-        typed.retain(|name, _| env.contains_key(name));
-    }
-    let deliveries = Deliveries::of(&env, &chosen, &typed, shelf)?;
+    let deliveries = Deliveries::of(&env, &chosen, places, shelf)?;
     let environment = Environment::layered(inherited, &resolution.env, options, &deliveries)?;
     Ok((environment, deliveries))
 }

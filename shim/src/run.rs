@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::prctl;
 
-use crate::daemon::{self, Daemon, NoAnswer, Resolved};
+use crate::daemon::{Daemon, NoAnswer, Resolved};
 use crate::delivery::{Placed, Shelf};
 use crate::failure::Failure;
 use crate::options::{self, Inherited, OnChange, OnFailure, Options, Print, Request};
@@ -45,19 +45,19 @@ fn start(options: &Options, inherited: &Inherited) -> Result<i32, Failure> {
     // 3. Ask the daemon, and wait for it if need be.
     protect()?;
     let patience = signals.as_mut().map_or_else(Patience::deaf, Patience::hearing);
-    let Resolved { resolution, etag } = resolve(options, patience)?;
+    let resolved = resolve(options, patience)?;
 
     // 4. Decide: command, directory, environment, and what is delivered elsewhere.
     // Should it come to nothing, these take away what they have made, the files before their directory.
     let (mut shelf, mut placed) = (Shelf::default(), Placed::default());
-    let plan = match Plan::of(&resolution, options, inherited, &mut shelf) {
-        Err(failure) if !daemon::is_none(&resolution) => {
-            let none = without(failure, options)?;
-            Plan::of(&none.resolution, options, inherited, &mut shelf)
-        }
-        plan => plan,
-    }?;
-    drop(resolution);
+    let (plan, etag) = match resolved {
+        Ok(Resolved { resolution, etag }) => (Plan::of(&resolution, options, inherited, &mut shelf), etag),
+        Err(failure) => (Err(failure), None),
+    };
+    let plan = plan.or_else(|failure| {
+        go_on_without(failure, options)?;
+        Plan::without_daemon(options, inherited, &mut shelf)
+    })?;
 
     // 5. Become the command, or stay with it until it ends.
     plan.put_files(&mut placed)?;
@@ -76,21 +76,22 @@ fn protect() -> Result<(), Failure> {
         .map_err(|error| Failure::own(format_args!("cannot switch core dumps off: {}", error.desc())))
 }
 
-fn resolve(options: &Options, mut patience: Patience<'_>) -> Result<Resolved, Failure> {
+/// The answer, or that there is none; who was asked to stop meanwhile goes no further.
+fn resolve(options: &Options, mut patience: Patience<'_>) -> Result<Result<Resolved, Failure>, Failure> {
     match Daemon::of(options).resolve(&mut patience) {
-        Ok(resolved) => Ok(resolved),
+        Ok(resolved) => Ok(Ok(resolved)),
+        Err(NoAnswer::Failed(failure)) => Ok(Err(failure)),
         Err(NoAnswer::Stopped(signal)) => Err(Failure::stopped(signal)),
-        Err(NoAnswer::Failed(failure)) => without(failure, options),
     }
 }
 
-/// What there is without the daemon's part, where that is to be enough.
-fn without(failure: Failure, options: &Options) -> Result<Resolved, Failure> {
+/// Whether to start without the daemon's part: then why is told.
+fn go_on_without(failure: Failure, options: &Options) -> Result<(), Failure> {
     match options.on_failure {
         OnFailure::Fail => Err(failure),
         OnFailure::Continue => {
             Failure::own(format_args!("{}; starting with what the image brings", failure.text())).tell();
-            Ok(Resolved::none())
+            Ok(())
         }
     }
 }
@@ -104,7 +105,7 @@ fn show(what: Print, options: &Options, inherited: &Inherited) -> Result<(), Fai
     }
     let resolution = daemon.resolve(&mut Patience::deaf()).map_err(Failure::from)?.resolution;
     let (environment, elsewhere) =
-        plan::environment(&resolution, options, inherited, &mut Shelf::for_show())?;
+        plan::environment(&resolution, &options.places, options, inherited, &mut Shelf::for_show())?;
     match what {
         Print::Env => print::env(&environment, &elsewhere, options.values),
         Print::Json => print::json(&environment, &elsewhere, &resolution, options),

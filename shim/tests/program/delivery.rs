@@ -263,6 +263,13 @@ fn who_is_to_start_all_the_same_does_so_without_a_variable_that_its_tenant_has_t
 }
 
 #[test]
+fn an_answer_that_names_nobody_is_an_answer() {
+    let daemon = Daemon::resolving(json!({"resource_id": ""}));
+    let line = "KYE is to be delivered as a file or descriptor, and no variable has that name";
+    Shim::of(&daemon).args(&["--fd=KYE=3", "--", "/bin/true"]).run().fails(125, line);
+}
+
+#[test]
 fn what_is_printed_makes_nothing() {
     let daemon = holding(&json!({"KEY": "file"}));
     let out = Shim::of(&daemon).args(&["--print", "env"]).run().prints();
