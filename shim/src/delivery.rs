@@ -53,7 +53,7 @@ impl Deliveries {
             let Some(value) = env.get(name) else { continue };
             match word.as_str() {
                 "env" => {}
-                "file" => match shelf.path_of(name)? {
+                "file" => match shelf.path_of(name) {
                     Some(path) => deliveries.add_file(name, value, path),
                     None => deliveries.add_file_of_memory(name, value, typed)?,
                 },

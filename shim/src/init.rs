@@ -15,17 +15,18 @@ mod course;
 mod job;
 mod terminal;
 
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::os::fd::AsRawFd;
+use std::time::Instant;
 
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use nix::sys::prctl;
 use nix::unistd::{Pid, getpgrp, getpid, getsid};
 
 use crate::delivery::Placed;
 use crate::failure::Failure;
 use crate::options::{OnChange, Options};
+use crate::patience::await_either;
 use crate::plan::Plan;
 use crate::signals::{self, Signals, Treatment};
 use crate::sys;
@@ -145,7 +146,8 @@ impl Parent<'_> {
         let until = until.into_iter().flatten().min();
         let signals = (self.signals.descriptor(), PollFlags::POLLIN);
         let awaited = watcher.as_ref().and_then(|watcher| watcher.descriptor());
-        let is_ready = await_any(signals, awaited, until.map(|until| until.saturating_duration_since(now)));
+        let time = until.map(|until| until.saturating_duration_since(now));
+        let (is_ready, _) = await_either(awaited, Some(signals), time);
         let Some(watcher) = watcher.as_mut() else { return };
         if let Some(plan) = watcher.advance(is_ready) {
             let is_in_force = watcher.is_in_force();
@@ -319,24 +321,6 @@ impl Parent<'_> {
             watcher.has_come_into_force();
         }
     }
-}
-
-/// Sleeps until one of the two is ready, or the time is over; whether it is the second.
-fn await_any(
-    signals: (BorrowedFd<'_>, PollFlags),
-    daemon: Option<(BorrowedFd<'_>, PollFlags)>,
-    time: Option<Duration>,
-) -> bool {
-    let mut watched: Vec<PollFd<'_>> = std::iter::once(signals)
-        .chain(daemon)
-        .map(|(descriptor, flags)| PollFd::new(descriptor, flags))
-        .collect();
-    // The kernel counts milliseconds: a part of one is waited for as a whole.
-    let timeout = time.map(|time| time.saturating_add(Duration::from_nanos(999_999)));
-    let timeout = timeout.map_or(PollTimeout::NONE, |time| time.try_into().unwrap_or(PollTimeout::MAX));
-    // What fails here is a lack of memory that passes, or that we were stopped for a while.
-    let _again = poll(&mut watched, timeout);
-    watched.get(1).is_some_and(|daemon| daemon.any().unwrap_or(true))
 }
 
 const FIRST_PROCESS: Pid = Pid::from_raw(1);

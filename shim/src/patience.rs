@@ -1,5 +1,5 @@
-//! Waiting, and nothing else: for a descriptor or for time to pass, until asked to stop. Before the command
-//! exists this is the one place where the program sleeps.
+//! Waiting, and nothing else: for descriptors or for time to pass; and before the command exists, until asked to
+//! stop.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -13,6 +13,9 @@ use crate::signals::Signals;
 pub(crate) struct Patience<'a> {
     signals: Option<&'a mut Signals>,
 }
+
+/// A descriptor, and what is waited for on it.
+pub(crate) type Awaited<'a> = (BorrowedFd<'a>, PollFlags);
 
 /// Why waiting is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,7 +40,7 @@ impl<'a> Patience<'a> {
     }
 
     /// Waits for this, at most until then.
-    pub(crate) fn wait(&mut self, awaited: Option<(BorrowedFd<'_>, PollFlags)>, until: Instant) -> Woken {
+    pub(crate) fn wait(&mut self, awaited: Option<Awaited<'_>>, until: Instant) -> Woken {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let (is_ready, is_signalled) = self.look(awaited, left);
@@ -62,17 +65,27 @@ impl<'a> Patience<'a> {
         self.wait(None, now.checked_add(time).unwrap_or(now))
     }
 
-    fn look(&self, awaited: Option<(BorrowedFd<'_>, PollFlags)>, left: Duration) -> (bool, bool) {
+    fn look(&self, awaited: Option<Awaited<'_>>, left: Duration) -> (bool, bool) {
         let signals = self.signals.as_ref().map(|signals| (signals.descriptor(), PollFlags::POLLIN));
-        let mut watched: [Option<PollFd<'_>>; 2] =
-            [awaited, signals].map(|one| one.map(|(descriptor, flags)| PollFd::new(descriptor, flags)));
-        let mut descriptors: Vec<PollFd<'_>> = watched.iter_mut().filter_map(Option::take).collect();
-        // The kernel counts milliseconds: a part of one is waited for as a whole.
-        let timeout = left.saturating_add(Duration::from_nanos(999_999));
-        // What fails here is a signal that came in between, or a lack of memory that passes.
-        let _again = poll(&mut descriptors, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX));
-        let mut was_woken = descriptors.iter().map(|one| one.any().unwrap_or(true));
-        let is_ready = awaited.is_some() && was_woken.next().unwrap_or(false);
-        (is_ready, was_woken.next().unwrap_or(false))
+        await_either(awaited, signals, Some(left))
     }
+}
+
+/// Sleeps until one of the two is ready, or the time is over, if it ever is; which of them are.
+pub(crate) fn await_either(
+    one: Option<Awaited<'_>>,
+    other: Option<Awaited<'_>>,
+    time: Option<Duration>,
+) -> (bool, bool) {
+    let watched = [one, other].into_iter().flatten();
+    let mut watched: Vec<PollFd<'_>> =
+        watched.map(|(descriptor, flags)| PollFd::new(descriptor, flags)).collect();
+    // The kernel counts milliseconds: a part of one is waited for as a whole.
+    let timeout = time.map(|time| time.saturating_add(Duration::from_nanos(999_999)));
+    let timeout = timeout.map_or(PollTimeout::NONE, |time| time.try_into().unwrap_or(PollTimeout::MAX));
+    // What fails here is a signal that came in between, a stop, or a lack of memory that passes.
+    let _again = poll(&mut watched, timeout);
+    let mut is_ready = watched.iter().map(|one| one.any().unwrap_or(true));
+    let mut next = |one: Option<Awaited<'_>>| one.is_some() && is_ready.next().unwrap_or(false);
+    (next(one), next(other))
 }

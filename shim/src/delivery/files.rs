@@ -34,12 +34,12 @@ impl Shelf {
     }
 
     /// Where the file of a variable goes; none where no file system is memory and can be written to.
-    pub(super) fn path_of(&mut self, name: &EnvName) -> Result<Option<PathBuf>, Failure> {
+    pub(super) fn path_of(&mut self, name: &EnvName) -> Option<PathBuf> {
         if self.directory.is_none() {
             let homes = HOMES.iter().map(Path::new).filter(|home| is_memory(home));
             self.directory = homes.filter_map(|home| self.make_in(home)).next();
         }
-        Ok(self.directory.as_ref().map(|directory| directory.join(name.as_str())))
+        self.directory.as_ref().map(|directory| directory.join(name.as_str()))
     }
 
     /// A directory that was not there before: what somebody else has made is not ours to use.
